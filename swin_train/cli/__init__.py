@@ -1,0 +1,1 @@
+"""The command line: ``main.py``, with one small file per command."""

@@ -1,0 +1,70 @@
+"""``main.py config show | help | check``."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from swin_train.cli.arguments import FLAGS, MODE_FLAGS, ConfigParser, Parser
+from swin_train.config import describe, show
+
+_DESCRIPTION = """\
+Show, explain or check a configuration:
+  show   every key with its value, and where it was set
+  help   what the keys mean
+  check  report everything that is wrong, without running anything"""
+
+_EXAMPLES = """\
+  python main.py config help
+  python main.py config help TRAIN.LR_SCHEDULER
+  python main.py config show --cfg swin_tiny_patch4_window7_224 --batch-size 64
+  python main.py config check --cfg my.yaml --opts TRAIN.EPOCHS 100"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run ``main.py config``."""
+    action, rest = (argv[0], argv[1:]) if argv else ("", ())
+    if action == "help":
+        return _help(rest)
+    if action == "show":
+        return _show(rest)
+    if action == "check":
+        return _check(rest)
+    parser = Parser("main.py config", _DESCRIPTION, _EXAMPLES)
+    parser.add_argument(
+        "action", choices=["show", "help", "check"], help="what to do; each has its own --help"
+    )
+    parser.read(argv)
+    return 0
+
+
+def _help(argv: Sequence[str]) -> int:
+    parser = Parser("main.py config help", "Explain a key, a section, or everything.", _EXAMPLES)
+    parser.add_argument("key", nargs="?", default="", help="such as TRAIN.EPOCHS or TRAIN")
+    _print(describe(parser.read(argv).key))
+    return 0
+
+
+def _show(argv: Sequence[str]) -> int:
+    parser = ConfigParser(
+        "main.py config show", "Show every key and where it was set.", _EXAMPLES, (*FLAGS, *MODE_FLAGS)
+    )
+    _print(show(parser.read_config(argv)))
+    return 0
+
+
+def _check(argv: Sequence[str]) -> int:
+    parser = ConfigParser(
+        "main.py config check", "Report everything that is wrong.", _EXAMPLES, (*FLAGS, *MODE_FLAGS)
+    )
+    parser.read_config(argv)
+    _print("no problems in the configuration")
+    return 0
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except (
+        BrokenPipeError
+    ):  # the reader, such as head, has seen enough; the interpreter flushes again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

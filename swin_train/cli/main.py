@@ -1,0 +1,61 @@
+"""Find the command, run it, and turn errors into one message and an exit status."""
+
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from swin_train.cli import config, evaluate, train
+from swin_train.errors import UserError
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train.run,
+    "eval": evaluate.run,
+    "config": config.run,
+}
+_INTERRUPTED = 130  # the shell's 128 + SIGINT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line, by default this process's, and return its exit status."""
+    _show_warnings()
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except UserError as error:
+        _report(error)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except SystemExit as done:  # argparse, after --help or --version
+        return int(done.code or 0)
+
+
+def _run(argv: Sequence[str]) -> int:
+    if not argv:
+        train.flat_parser().print_help(sys.stderr)
+        return UserError.exit_status
+    command = argv[0]
+    if command in COMMANDS:
+        return COMMANDS[command](argv[1:])
+    if command.startswith("-"):
+        return train.run_flat(argv)
+    near = difflib.get_close_matches(command, COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+    raise UserError(f"main.py: unknown command {command!r}; {hint}")
+
+
+def _report(error: UserError) -> None:
+    """Print the message; beside rank 0, which prints it whole, other ranks print its first line."""
+    rank, text = os.environ.get("RANK", "0"), f"error: {error}"
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        text = f"[rank {rank}] {text if rank == '0' else text.splitlines()[0]}"
+    print(text, file=sys.stderr)
+
+
+def _show_warnings() -> None:
+    """Let warnings appear on stderr until the run's Recorder installs handlers of its own."""
+    if logging.lastResort:
+        logging.lastResort.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        logging.lastResort.setLevel(logging.WARNING if os.environ.get("RANK", "0") == "0" else logging.ERROR)

@@ -1,0 +1,158 @@
+"""Rules that concern several keys.
+
+A rule yields (key, what is wrong and what would be right); the loader puts where the key was set and its
+value in front: ``my.yaml:3: TRAIN.EPOCHS is 10; it must be more than TRAIN.WARMUP_EPOCHS, which is 20``.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+from swin_train.config.schema.model import SwinMoe, SwinV2
+from swin_train.config.schema.root import Config
+
+Findings = Iterator[tuple[str, str]]
+
+
+def check(cfg: Config) -> Findings:
+    """Yield everything about ``cfg`` that cannot work."""
+    for rule in _RULES:
+        yield from rule(cfg)
+
+
+def _stages_agree(cfg: Config) -> Findings:
+    model, key = cfg.MODEL.selected, cfg.MODEL.selected_key
+    stages = len(model.DEPTHS)
+    if stages == 0:
+        yield f"{key}.DEPTHS", "it must hold the number of blocks of each stage"
+        return
+    lists = {"NUM_HEADS": len(model.NUM_HEADS)}
+    if isinstance(model, (SwinV2, SwinMoe)):
+        lists["PRETRAINED_WINDOW_SIZES"] = len(model.PRETRAINED_WINDOW_SIZES)
+    if isinstance(model, SwinMoe):
+        lists["MOE_BLOCKS"] = len(model.MOE_BLOCKS)
+    for name, length in lists.items():
+        if length != stages:
+            yield f"{key}.{name}", f"it must hold one value per stage, and DEPTHS has {stages}"
+
+
+def _heads_divide_channels(cfg: Config) -> Findings:
+    model = cfg.MODEL.selected
+    for stage, heads in enumerate(model.NUM_HEADS):
+        if (channels := model.EMBED_DIM << stage) % heads:
+            key = f"{cfg.MODEL.selected_key}.NUM_HEADS"
+            yield key, f"the {channels} channels of stage {stage} cannot be divided among {heads} heads"
+
+
+def _image_fits_windows(cfg: Config) -> Findings:
+    model, size = cfg.MODEL.selected, cfg.DATA.IMG_SIZE
+    patch, window, stages = model.PATCH_SIZE, model.WINDOW_SIZE, len(model.DEPTHS)
+    if not 0 < stages <= 16:  # nothing to fit, or sides beyond any image
+        return
+    unit = patch << (stages - 1)  # a patch of the last stage; all before it must have an even side
+    if size % unit == 0 and _windows_fit(size // unit, window, stages):
+        return
+    below = next((n for n in range((size - 1) // unit, 0, -1) if _windows_fit(n, window, stages)), None)
+    above = next(
+        n for n in range(size // unit + 1, size // unit + window + 1) if _windows_fit(n, window, stages)
+    )
+    fitting = [str(n * unit) for n in (below, above) if n]
+    yield (
+        "DATA.IMG_SIZE",
+        f"with PATCH_SIZE {patch}, WINDOW_SIZE {window} and {stages} stages the nearest "
+        + ("sizes that fit are " if len(fitting) > 1 else "size that fits is ")
+        + " and ".join(fitting),
+    )
+
+
+def _windows_fit(last_side: int, window: int, stages: int) -> bool:
+    """Whether whole windows tile every stage, given the side of the last one; a small map is one window."""
+    sides = [last_side << stage for stage in range(stages)]
+    return all(side <= window or side % window == 0 for side in sides)
+
+
+def _channels_agree(cfg: Config) -> Findings:
+    channels = cfg.MODEL.selected.IN_CHANS
+    for key, values in (("DATA.MEAN", cfg.DATA.MEAN), ("DATA.STD", cfg.DATA.STD)):
+        if len(values) != channels:
+            yield (
+                key,
+                f"it must hold one number per channel, and {cfg.MODEL.selected_key}.IN_CHANS is {channels}",
+            )
+
+
+def _epochs_outlast_warmup(cfg: Config) -> Findings:
+    train = cfg.TRAIN
+    if cfg.is_training and train.EPOCHS <= train.WARMUP_EPOCHS:
+        yield "TRAIN.EPOCHS", f"it must be more than TRAIN.WARMUP_EPOCHS, which is {train.WARMUP_EPOCHS}"
+    if cfg.is_training and train.START_EPOCH >= train.EPOCHS:
+        yield "TRAIN.START_EPOCH", f"it must be less than TRAIN.EPOCHS, which is {train.EPOCHS}"
+
+
+def _milestones_fit(cfg: Config) -> Findings:
+    key, steps = "TRAIN.LR_SCHEDULER.MULTISTEPS", cfg.TRAIN.LR_SCHEDULER.MULTISTEPS
+    if cfg.TRAIN.LR_SCHEDULER.NAME != "multistep" or not cfg.is_training:
+        return
+    if not steps:
+        yield key, "the multistep schedule needs milestones, in epochs, such as [200, 260]"
+    elif list(steps) != sorted(set(steps)):
+        yield key, "milestones must rise"
+    elif steps[0] < cfg.TRAIN.WARMUP_EPOCHS:
+        yield key, f"no milestone may lie in the warm-up of {cfg.TRAIN.WARMUP_EPOCHS} epochs"
+
+
+def _groups_can_be_mixed(cfg: Config) -> Findings:
+    aug, batch = cfg.AUG, cfg.DATA.BATCH_SIZE
+    is_mixing = aug.MIXUP > 0 or aug.CUTMIX > 0 or aug.CUTMIX_MINMAX
+    if not (is_mixing and cfg.is_training):
+        return
+    key = "AUG.MIX_GROUP" if aug.MIX_GROUP else "DATA.BATCH_SIZE"
+    if (aug.MIX_GROUP or batch) % 2:
+        yield key, "images are mixed in pairs: take an even number, or AUG.MIXUP 0 and AUG.CUTMIX 0"
+    if aug.MIX_GROUP and batch % aug.MIX_GROUP:
+        yield key, f"it must divide DATA.BATCH_SIZE, which is {batch}"
+
+
+def _ranges_rise(cfg: Config) -> Findings:
+    for key, limits in (
+        ("AUG.SCALE", cfg.AUG.SCALE),
+        ("AUG.RATIO", cfg.AUG.RATIO),
+        ("AUG.CUTMIX_MINMAX", cfg.AUG.CUTMIX_MINMAX),
+    ):
+        if limits and limits[0] > limits[1]:
+            yield key, "the first must be the smaller one"
+
+
+def _freeze_is_known(cfg: Config) -> Findings:
+    stages = len(cfg.MODEL.selected.DEPTHS)
+    match = re.fullmatch(r"none|all_but_head|stages ([1-9][0-9]?)", cfg.TRAIN.FREEZE)
+    if not match or int(match[1] or 0) > stages:
+        yield "TRAIN.FREEZE", f"it must be none, all_but_head, or 'stages N' with N from 1 to {stages}"
+
+
+def _weights_match_classes(cfg: Config) -> Findings:
+    weights, classes = len(cfg.TRAIN.CLASS_WEIGHTS), cfg.MODEL.NUM_CLASSES
+    if weights and cfg.is_given("MODEL.NUM_CLASSES") and weights != classes:
+        yield "TRAIN.CLASS_WEIGHTS", f"it must hold one number per class, and MODEL.NUM_CLASSES is {classes}"
+
+
+def _mode_is_possible(cfg: Config) -> Findings:
+    if cfg.EVAL_MODE and cfg.THROUGHPUT_MODE:
+        yield "EVAL_MODE", "give either --eval or --throughput, not both"
+    elif cfg.EVAL_MODE and not cfg.MODEL.RESUME:
+        given = " (--pretrained only starts a training)" if cfg.MODEL.PRETRAINED else ""
+        yield "EVAL_MODE", f"--eval needs the checkpoint to evaluate: give --resume PATH{given}"
+
+
+_RULES: tuple[Callable[[Config], Findings], ...] = (
+    _stages_agree,
+    _heads_divide_channels,
+    _image_fits_windows,
+    _channels_agree,
+    _epochs_outlast_warmup,
+    _milestones_fit,
+    _groups_can_be_mixed,
+    _ranges_rise,
+    _freeze_is_known,
+    _weights_match_classes,
+    _mode_is_possible,
+)

@@ -1,0 +1,201 @@
+"""Build a configuration: defaults < BASE < YAML < --opts < flags, with all problems in one error."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from swin_train.config.checks import check
+from swin_train.config.node import Option
+from swin_train.config.paths import find_config
+from swin_train.config.schema.root import Config, did_you_mean
+from swin_train.config.strict_yaml import plain_value, read_file, read_text
+from swin_train.config.values import shown
+from swin_train.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class ConfigError(UserError):
+    """All that is wrong with a configuration; ``problems`` holds one line for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n  - ".join([f"{count} in the configuration:", *problems]))
+
+
+class Assignment(NamedTuple):
+    """One key on its way into the configuration."""
+
+    key: str
+    value: Any  # a YAML node from a file, text from a command line, or a Python object
+    origin: str
+
+
+def load_config(
+    path: str | Path | None,
+    overrides: Sequence[Any] = (),
+    flags: Iterable[tuple[str, Any, str]] = (),
+) -> Config:
+    """Read, check and freeze a configuration.
+
+    Args:
+        path: a YAML file, or the name of a configuration that comes with this project, such as
+            "swin_tiny_patch4_window7_224"; None is the defaults.
+        overrides: KEY, VALUE, KEY, VALUE as after --opts; text is read as YAML.
+        flags: (key, value, the flag as typed), applied last.
+
+    Raises:
+        ConfigError: a file cannot be read, a key is unknown, a value is wrong, or keys contradict each other.
+    """
+    loader = _Loader()
+    if path is not None:
+        loader.read(path, "--cfg")
+    for assignment in [*loader.pair(overrides), *(Assignment(*flag) for flag in flags)]:
+        loader.assign_typed(assignment)
+    if loader.problems:
+        raise ConfigError(loader.problems)
+    cfg = Config(loader.values, loader.origins)
+    problems = [_located(cfg, key, text) for key, text in check(cfg)]
+    if problems:
+        raise ConfigError(problems)
+    return cfg
+
+
+class _Loader:
+    """Collects values with their origins, and the problems met on the way."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
+        self.problems: list[str] = []
+        self._typed: dict[str, Assignment] = {}
+        self._options = dict(Config.walk())
+        self._sections = dict(Config.walk_sections())
+
+    def read(self, path: str | Path, origin: str, chain: tuple[Path, ...] = ()) -> None:
+        """Assign what the BASE files of a file say, then what the file itself says."""
+        try:
+            file = _tidy(find_config(path, chain[-1].parent if chain else None))
+        except FileNotFoundError as error:
+            self.problems.append(f"{origin}: {error}")
+            return
+        if file in chain:
+            self.problems.append(
+                f"{origin}: BASE files form a circle: {' -> '.join(map(str, (*chain, file)))}"
+            )
+            return
+        tree = read_file(file, self.problems)
+        if isinstance(tree, yaml.MappingNode):
+            assignments = list(self._flatten(tree, "", file, {}))
+            for parent, line in self._bases(assignments):
+                self.read(parent, line, (*chain, file))
+            for assignment in assignments:
+                if assignment.key != "BASE":
+                    self.assign(assignment)
+        elif tree is not None:
+            self.problems.append(f"{file}: must hold KEY: VALUE lines; got {shown(plain_value(tree))}")
+
+    def pair(self, overrides: Sequence[Any]) -> Iterator[Assignment]:
+        """Cut KEY, VALUE, KEY, VALUE into assignments."""
+        if len(overrides) % 2:
+            last = shown(overrides[-1])
+            self.problems.append(f"--opts: {last} has no value; write KEY VALUE pairs, set apart by spaces")
+        for key, value in zip(overrides[::2], overrides[1::2], strict=False):
+            yield Assignment(str(key), value, "--opts")
+
+    def assign_typed(self, new: Assignment) -> None:
+        """Take over a value from the command line; the later one holds if it gives two, with a warning."""
+        before = self.values.get(new.key)
+        self.assign(new)
+        old = self._typed.setdefault(new.key, new)
+        if old is not new and self.values.get(new.key) != before:
+            logger.warning(
+                "%s is given twice: %s says %s, %s says %s; the latter holds",
+                *(new.key, old.origin, old.value, new.origin, new.value),
+            )
+        self._typed[new.key] = new
+
+    def assign(self, assignment: Assignment) -> None:
+        """Take over one value, or note what is wrong with it."""
+        key, value, origin = assignment
+        if key in self._sections:
+            if not (
+                isinstance(value, yaml.Node) and plain_value(value) is None
+            ):  # "TRAIN:" is an empty section
+                self.problems.append(f"{origin}: {key} is a section; set one of its keys")
+        elif key not in self._options:
+            self.problems.append(f"{origin}: unknown key {key}.{did_you_mean(key)}")
+        elif key == "BASE":
+            self.problems.append(f"{origin}: BASE can only be given in a YAML file")
+        else:
+            try:
+                self.values[key] = _interpret(value, self._options[key])
+                self.origins[key] = origin
+            except ValueError as error:
+                self.problems.append(f"{origin}: {key} {error}")
+
+    def _bases(self, assignments: Iterable[Assignment]) -> Iterator[tuple[str, str]]:
+        for key, value, origin in assignments:
+            if key == "BASE":
+                try:
+                    yield from ((name, origin) for name in _interpret(value, self._options[key]) if name)
+                except ValueError as error:
+                    self.problems.append(f"{origin}: {key} {error}")
+
+    def _flatten(
+        self, tree: yaml.MappingNode, prefix: str, file: Path, seen: dict[str, int]
+    ) -> Iterator[Assignment]:
+        for key_node, node in tree.value:
+            line = key_node.start_mark.line + 1
+            name = plain_value(key_node)
+            key = f"{prefix}{name}"
+            if not isinstance(name, str) or "." in name:
+                self.problems.append(
+                    f"{file}:{line}: {shown(name)} is no key; write one name, and nest sections"
+                )
+            elif key in seen:
+                self.problems.append(f"{file}:{line}: {key} is given twice, first on line {seen[key]}")
+            elif key in self._sections and isinstance(node, yaml.MappingNode):
+                yield from self._flatten(node, f"{key}.", file, seen)
+            else:
+                yield Assignment(key, node, f"{file}:{line}")
+            seen.setdefault(key, line)
+
+
+def _interpret(raw: Any, option: Option) -> Any:
+    """Give what a value from any origin means for a key. Raises ValueError ("must be ...; got ...")."""
+    if isinstance(raw, str) and not option.is_text:
+        raw = _parse(raw)
+    if isinstance(raw, yaml.Node):
+        value = plain_value(raw)
+        as_typed = isinstance(raw, yaml.ScalarNode) and option.reads_as_typed(value)
+        raw = raw.value if as_typed else value
+    return option.coerce(raw)
+
+
+def _parse(text: str) -> yaml.Node | str | None:
+    """Give YAML typed on a command line as a tree, or the text itself where it is none."""
+    if text.startswith("(") and text.endswith(")"):  # YACS takes Python's tuples there
+        text = f"[{text[1:-1]}]"
+    problems: list[str] = []
+    node = read_text(text, "", problems)
+    return text if problems else node
+
+
+def _tidy(file: Path) -> Path:
+    """Give the path without "..", relative to the working folder if it lies below it."""
+    full, here = file.resolve(), Path.cwd()
+    return full.relative_to(here) if full.is_relative_to(here) else full
+
+
+def _located(cfg: Config, key: str, text: str) -> str:
+    """Complete a finding of the checks: where the key was set, and what it is."""
+    value: Any = cfg
+    for part in key.split("."):
+        value = value[part]
+    origin = f"{cfg.origins[key]}: " if key in cfg.origins else ""
+    return f"{origin}{key} is {shown(value)}; {text}"

@@ -1,0 +1,46 @@
+"""AUG: how training images are varied and mixed."""
+
+from typing import Literal
+
+from swin_train.config.node import Section, opt
+
+
+class Aug(Section):
+    """How training images are varied and mixed."""
+
+    CROP: Literal["auto", "resized", "shift"] = opt(
+        "auto",
+        "resized: a random part, resized; shift: pad by 4, crop; auto: shift up to 32 pixels, else resized.",
+    )
+    SCALE: tuple[float, float] = opt((0.08, 1.0), "Smallest and largest area of a resized crop.", gt=0, le=1)
+    RATIO: tuple[float, float] = opt(
+        (3 / 4, 4 / 3), "Smallest and largest width / height of a resized crop.", gt=0
+    )
+    HFLIP: float = opt(0.5, "Probability of a horizontal flip.", ge=0, le=1)
+    COLOR_JITTER: float = opt(0.4, "Strength of colour jitter, used only where AUTO_AUGMENT is none.", ge=0)
+    AUTO_AUGMENT: str = opt("rand-m9-mstd0.5-inc1", "Policy in timm's notation; none is no policy.")
+    REPROB: float = opt(0.25, "Probability of erasing a random part.", ge=0, le=1)
+    REMODE: Literal["pixel", "rand", "const"] = opt(
+        "pixel", "Fill of an erased part: noise per pixel, one random colour, or zero."
+    )
+    RECOUNT: int = opt(1, "Parts to erase in an image that is erased.", ge=1)
+    MIXUP: float = opt(0.8, "Alpha of mixup; 0 is off.", ge=0)
+    CUTMIX: float = opt(1.0, "Alpha of CutMix; 0 is off.", ge=0)
+    CUTMIX_MINMAX: tuple[float, float] | None = opt(
+        None,
+        "Smallest and largest side of the CutMix box, as a share of the image; null uses CUTMIX.",
+        gt=0,
+        le=1,
+    )
+    MIXUP_PROB: float = opt(1.0, "Probability that a group is mixed at all.", ge=0, le=1)
+    MIXUP_SWITCH_PROB: float = opt(
+        0.5, "Probability of CutMix rather than mixup where both are on.", ge=0, le=1
+    )
+    MIXUP_MODE: Literal["batch", "pair", "elem"] = opt(
+        "batch", "What shares one draw: the group, a pair of images, or nothing."
+    )
+    MIX_GROUP: int = opt(
+        0,
+        "Images that are mixed among themselves; 0 is BATCH_SIZE of the first launch, recorded with the run.",
+        ge=0,
+    )

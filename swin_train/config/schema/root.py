@@ -1,0 +1,102 @@
+"""The root of the configuration."""
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+from swin_train.config.node import Section, opt
+from swin_train.config.schema.aug import Aug
+from swin_train.config.schema.data import Data
+from swin_train.config.schema.model import Model
+from swin_train.config.schema.test import Test
+from swin_train.config.schema.train import Train
+
+# Keys whose default differs from the reference's on purpose, each with the reason.
+DIFFERENT_DEFAULTS: Mapping[str, str] = MappingProxyType({})
+
+
+class Config(Section):
+    """All settings of a run; read-only.
+
+    ``origins`` tells where each key that is not at its default was set: "file:line", "--opts" or a flag.
+    """
+
+    BASE: tuple[str, ...] = opt(
+        ("",), "Only in a YAML file: files or names to read first; relative to the file that names them."
+    )
+    OUTPUT: str = opt("", "Root of the output folders; '' is output/.", any_text=True)
+    TAG: str = opt("default", "Name of the run; the output folder is OUTPUT/NAME/TAG.", any_text=True)
+    SEED: int = opt(0, "All random draws follow from it.", ge=0)
+    DEVICE: Literal["auto", "cuda", "mps", "cpu"] = opt(
+        "auto", "What to compute on; auto is the best there is."
+    )
+    DETERMINISTIC: bool = opt(False, "Use only kernels that give the same bits every time; slower.")
+    AMP_ENABLE: bool = opt(True, "Compute in mixed precision; false is float32.")
+    AMP_DTYPE: Literal["auto", "bf16", "fp16", "fp32"] = opt(
+        "auto", "Type of mixed precision; auto is bf16 on a GPU that has it, fp16 on others, fp32 elsewhere."
+    )
+    AMP_OPT_LEVEL: Literal["", "O0", "O1", "O2"] = opt(
+        "",
+        "Apex's old name, kept for old command lines: O0 means AMP_ENABLE False; O1 and O2 change nothing.",
+    )
+    ENABLE_AMP: bool = opt(
+        False, "Has no effect here: the reference's SimMIM used it; AMP_ENABLE holds for all."
+    )
+    FUSED_WINDOW_PROCESS: bool = opt(
+        False, "Kept for old command lines: the fastest window attention available is always used."
+    )
+    FUSED_LAYERNORM: bool = opt(False, "Use apex's fused LayerNorm, where NVIDIA's apex is installed.")
+    SAVE_FREQ: int = opt(1, "Epochs between two checkpoints.", ge=1)
+    SAVE_STEPS: int = opt(0, "Updates between two further checkpoints within an epoch; 0 is none.", ge=0)
+    SAVE_KEEP: int = opt(3, "Step checkpoints to keep.", ge=2)
+    PRINT_FREQ: int = opt(10, "Updates between two lines of the log.", ge=1)
+    EVAL_MODE: bool = opt(False, "Evaluate MODEL.RESUME and stop (--eval).")
+    THROUGHPUT_MODE: bool = opt(False, "Measure the images per second of the model and stop (--throughput).")
+    LOCAL_RANK: Literal[0] = opt(0, "Must stay 0: torchrun's environment tells a process its rank.")
+    DATA: Data
+    MODEL: Model
+    TRAIN: Train
+    AUG: Aug
+    TEST: Test
+
+    origins: Mapping[str, str]
+
+    def __init__(
+        self, values: Mapping[str, Any] | None = None, origins: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(values)
+        self.__dict__["origins"] = MappingProxyType(dict(origins or {}))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.flat(), dict(self.origins))
+
+    def is_given(self, key: str) -> bool:
+        """Whether ``key`` ("MODEL.NUM_CLASSES") was set by a file, --opts or a flag.
+
+        Raises:
+            KeyError: there is no such key.
+        """
+        if key not in dict(self.walk()):
+            raise KeyError(f"{key} is no configuration key.{did_you_mean(key)}")
+        return key in self.origins
+
+    @property
+    def amp_enabled(self) -> bool:
+        """Whether mixed precision is asked for, by AMP_ENABLE and the older AMP_OPT_LEVEL together."""
+        return self.AMP_ENABLE and self.AMP_OPT_LEVEL != "O0"
+
+    @property
+    def is_training(self) -> bool:
+        """Whether this configuration trains, rather than evaluates or measures throughput."""
+        return not (self.EVAL_MODE or self.THROUGHPUT_MODE)
+
+
+def did_you_mean(key: str) -> str:
+    """Give " Did you mean TRAIN.EPOCHS?" for a misspelt key or section, or nothing."""
+    known = [name for name, _ in (*Config.walk_sections(), *Config.walk())]
+    last_parts = {name: name.rpartition(".")[2] for name in known}
+    near_last = difflib.get_close_matches(key.upper().rpartition(".")[2], set(last_parts.values()), n=1)
+    same_last = [name for name in known if last_parts[name] in near_last]
+    near = difflib.get_close_matches(key.upper(), same_last or known, n=1, cutoff=0 if same_last else 0.6)
+    return f" Did you mean {near[0]}?" if near else ""

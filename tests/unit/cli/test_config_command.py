@@ -1,0 +1,41 @@
+"""``main.py config`` shows, explains and checks."""
+
+import pytest
+
+from swin_train.cli.main import main
+
+CFG = ["--cfg", "swin_tiny_patch4_window7_224"]
+
+
+def test_show_prints_values_and_origins(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", *CFG, "--tag", "x"]) == 0
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["TAG", "=", "x", "#", "--tag"] in lines
+    assert ["SEED", "=", "0"] in lines
+
+
+def test_help_explains_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "help", "TRAIN.EPOCHS"]) == 0
+    assert "Passes over the training set." in capsys.readouterr().out
+
+
+def test_check_passes_a_good_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check", *CFG]) == 0
+    assert capsys.readouterr().out == "no problems in the configuration\n"
+
+
+def test_check_reports_a_bad_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check", *CFG, "--opts", "TRAIN.EPOCHS", "1", "DATA.IMG_SIZE", "225"]) == 2
+    assert capsys.readouterr().err.startswith("error: 2 problems in the configuration:\n  - ")
+
+
+@pytest.mark.parametrize("argv", [[], ["shwo"], ["help", "EPOCH"], ["help", "a", "b"], ["show"]])
+def test_a_mistake_is_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", *argv]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_its_help_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--help"]) == 0
+    assert "main.py config help TRAIN.LR_SCHEDULER" in capsys.readouterr().out

@@ -1,0 +1,179 @@
+"""Keys that contradict each other are refused before anything runs."""
+
+from typing import Any
+
+import pytest
+
+from swin_train.config import Config, ConfigError, load_config
+
+TWO_STAGES = ["MODEL.SWIN.DEPTHS", [2, 2], "MODEL.SWIN.NUM_HEADS", [2, 4], "MODEL.SWIN.EMBED_DIM", 32]
+EVAL = ["EVAL_MODE", True, "MODEL.RESUME", "x.pth"]
+
+
+def problems_of(*overrides: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, overrides)
+    return "\n".join(problem.removeprefix("--opts: ") for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (
+            ["MODEL.SWIN.DEPTHS", []],
+            "MODEL.SWIN.DEPTHS is []; it must hold the number of blocks of each stage",
+        ),
+        (
+            ["MODEL.SWIN.NUM_HEADS", [3, 6]],
+            "MODEL.SWIN.NUM_HEADS is [3, 6]; it must hold one value per stage, and DEPTHS has 4",
+        ),
+        (
+            ["MODEL.TYPE", "swinv2", "MODEL.SWINV2.PRETRAINED_WINDOW_SIZES", [12]],
+            "MODEL.SWINV2.PRETRAINED_WINDOW_SIZES is [12];"
+            " it must hold one value per stage, and DEPTHS has 4",
+        ),
+        (
+            ["MODEL.TYPE", "swin_moe", "MODEL.SWIN_MOE.MOE_BLOCKS", [[-1]]],
+            "MODEL.SWIN_MOE.MOE_BLOCKS is [[-1]]; it must hold one value per stage, and DEPTHS has 4",
+        ),
+        (
+            ["MODEL.SWIN.NUM_HEADS", [3, 6, 12, 25]],
+            "MODEL.SWIN.NUM_HEADS is [3, 6, 12, 25];"
+            " the 768 channels of stage 3 cannot be divided among 25 heads",
+        ),
+        (
+            ["DATA.MEAN", [0.5]],
+            "DATA.MEAN is [0.5]; it must hold one number per channel, and MODEL.SWIN.IN_CHANS is 3",
+        ),
+        (
+            ["DATA.STD", [0.5]],
+            "DATA.STD is [0.5]; it must hold one number per channel, and MODEL.SWIN.IN_CHANS is 3",
+        ),
+        (
+            ["TRAIN.EPOCHS", 20],
+            "TRAIN.EPOCHS is 20; it must be more than TRAIN.WARMUP_EPOCHS, which is 20",
+        ),
+        (
+            ["TRAIN.START_EPOCH", 300],
+            "TRAIN.START_EPOCH is 300; it must be less than TRAIN.EPOCHS, which is 300",
+        ),
+        (
+            ["TRAIN.LR_SCHEDULER.NAME", "multistep"],
+            "TRAIN.LR_SCHEDULER.MULTISTEPS is []; the multistep schedule needs milestones, in epochs,"
+            " such as [200, 260]",
+        ),
+        (
+            ["TRAIN.LR_SCHEDULER.NAME", "multistep", "TRAIN.LR_SCHEDULER.MULTISTEPS", [60, 30]],
+            "TRAIN.LR_SCHEDULER.MULTISTEPS is [60, 30]; milestones must rise",
+        ),
+        (
+            ["TRAIN.LR_SCHEDULER.NAME", "multistep", "TRAIN.LR_SCHEDULER.MULTISTEPS", [10]],
+            "TRAIN.LR_SCHEDULER.MULTISTEPS is [10]; no milestone may lie in the warm-up of 20 epochs",
+        ),
+        (
+            ["DATA.BATCH_SIZE", 5],
+            "DATA.BATCH_SIZE is 5;"
+            " images are mixed in pairs: take an even number, or AUG.MIXUP 0 and AUG.CUTMIX 0",
+        ),
+        (
+            ["AUG.MIX_GROUP", 3, "DATA.BATCH_SIZE", 6],
+            "AUG.MIX_GROUP is 3;"
+            " images are mixed in pairs: take an even number, or AUG.MIXUP 0 and AUG.CUTMIX 0",
+        ),
+        (
+            ["AUG.MIX_GROUP", 48],
+            "AUG.MIX_GROUP is 48; it must divide DATA.BATCH_SIZE, which is 128",
+        ),
+        (["AUG.SCALE", [1, 0.1]], "AUG.SCALE is [1.0, 0.1]; the first must be the smaller one"),
+        (["AUG.RATIO", [2, 1]], "AUG.RATIO is [2.0, 1.0]; the first must be the smaller one"),
+        (
+            ["AUG.CUTMIX_MINMAX", [0.9, 0.1]],
+            "AUG.CUTMIX_MINMAX is [0.9, 0.1]; the first must be the smaller one",
+        ),
+        (
+            ["TRAIN.FREEZE", "stages 5"],
+            "TRAIN.FREEZE is the text 'stages 5';"
+            " it must be none, all_but_head, or 'stages N' with N from 1 to 4",
+        ),
+        (
+            ["TRAIN.FREEZE", "head"],
+            "TRAIN.FREEZE is the text 'head';"
+            " it must be none, all_but_head, or 'stages N' with N from 1 to 4",
+        ),
+        (
+            ["TRAIN.CLASS_WEIGHTS", [1, 2], "MODEL.NUM_CLASSES", 3],
+            "TRAIN.CLASS_WEIGHTS is [1.0, 2.0];"
+            " it must hold one number per class, and MODEL.NUM_CLASSES is 3",
+        ),
+        (
+            ["EVAL_MODE", True],
+            "EVAL_MODE is True; --eval needs the checkpoint to evaluate: give --resume PATH",
+        ),
+        (
+            ["EVAL_MODE", True, "MODEL.PRETRAINED", "x"],
+            "EVAL_MODE is True; --eval needs the checkpoint to evaluate: give --resume PATH"
+            " (--pretrained only starts a training)",
+        ),
+        (
+            [*EVAL, "THROUGHPUT_MODE", True],
+            "EVAL_MODE is True; give either --eval or --throughput, not both",
+        ),
+    ],
+)
+def test_a_contradiction_is_named(overrides: list[Any], problem: str) -> None:
+    assert problems_of(*overrides) == problem
+
+
+@pytest.mark.parametrize(
+    ("overrides", "nearest"),
+    [
+        (["DATA.IMG_SIZE", 230], "4, WINDOW_SIZE 7 and 4 stages the nearest sizes that fit are 224 and 448"),
+        (["DATA.IMG_SIZE", 112], "4, WINDOW_SIZE 7 and 4 stages the nearest size that fits is 224"),
+        (
+            ["DATA.IMG_SIZE", 250, "MODEL.SWIN.WINDOW_SIZE", 8],
+            "4, WINDOW_SIZE 8 and 4 stages the nearest sizes that fit are 128 and 256",
+        ),
+        (
+            ["DATA.IMG_SIZE", 33, "MODEL.SWIN.PATCH_SIZE", 2, "MODEL.SWIN.WINDOW_SIZE", 4, *TWO_STAGES],
+            "2, WINDOW_SIZE 4 and 2 stages the nearest sizes that fit are 32 and 48",
+        ),
+        (
+            ["MODEL.TYPE", "swinv2", "DATA.IMG_SIZE", 100],
+            "4, WINDOW_SIZE 7 and 4 stages the nearest size that fits is 224",
+        ),
+    ],
+)
+def test_a_size_that_does_not_fit_names_the_nearest_that_do(overrides: list[Any], nearest: str) -> None:
+    assert (
+        f"DATA.IMG_SIZE is {overrides[overrides.index('DATA.IMG_SIZE') + 1]}; with PATCH_SIZE {nearest}"
+        in (problems_of(*overrides))
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "window"),
+    [(224, 4, 7), (448, 4, 7), (384, 4, 12), (256, 4, 16), (32, 4, 8), (32, 4, 64)],
+)
+def test_sizes_that_the_reference_takes_are_taken(size: int, patch: int, window: int) -> None:
+    overrides = ["DATA.IMG_SIZE", size, "MODEL.SWIN.PATCH_SIZE", patch, "MODEL.SWIN.WINDOW_SIZE", window]
+
+    assert load_config(None, overrides).DATA.IMG_SIZE == size
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [*EVAL, "TRAIN.EPOCHS", 10, "DATA.BATCH_SIZE", 5],
+        ["THROUGHPUT_MODE", True, "TRAIN.EPOCHS", 10],
+        ["DATA.BATCH_SIZE", 5, "AUG.MIXUP", 0, "AUG.CUTMIX", 0],
+        ["DATA.BATCH_SIZE", 6, "AUG.MIX_GROUP", 2],
+        ["TRAIN.FREEZE", "stages 4"],
+        ["TRAIN.FREEZE", "all_but_head"],
+        ["TRAIN.CLASS_WEIGHTS", [1, 2]],
+        ["MODEL.SWIN_MLP.NUM_HEADS", [5]],
+        ["DATA.ZIP_MODE", True, "DATA.DATASET", "imagenet22K"],
+        ["MODEL.TYPE", "swin_mlp"],
+    ],
+)
+def test_what_does_not_matter_here_is_not_checked(overrides: list[Any]) -> None:
+    assert isinstance(load_config(None, overrides), Config)
