@@ -1,0 +1,1 @@
+"""Fast paths behind plain functions; the PyTorch reference of each is its specification."""

@@ -1,0 +1,175 @@
+"""Files of weights -> plain state dicts, without running anything that the file brings along."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from swin_train.errors import UserError
+from swin_train.weights.names import plain_names
+
+Which = Literal["raw", "ema"]
+
+STATE_FILE = "state.safetensors"  # in a run's checkpoint folder: every tensor of the training state
+
+# Where the weights stand in a checkpoint's dict, and under which prefix in a training state.
+_WRAPPERS: dict[Which, tuple[str, ...]] = {
+    "raw": ("model", "state_dict"),
+    "ema": ("model_ema", "ema", "state_dict_ema"),
+}
+_SECTIONS: dict[Which, str] = {"raw": "model.", "ema": "ema."}
+
+# Published checkpoints hold these two as objects. As ordered dicts they are data, and nothing of theirs runs.
+_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (OrderedDict, "yacs.config.CfgNode"),
+    (OrderedDict, "argparse.Namespace"),
+]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one model, as a file holds them.
+
+    Attributes:
+        state: parameters by their published names, on the CPU.
+        source: the path they came from.
+        metadata: what else the file says, such as "config" or "epoch".
+        num_buffers: index tables and masks that were left behind; a model computes its own.
+        num_pretraining: tensors left behind that only pre-training needs (SimMIM's decoder and mask token).
+    """
+
+    state: dict[str, Tensor]
+    source: str
+    metadata: dict[str, Any]
+    num_buffers: int = 0
+    num_pretraining: int = 0
+
+
+def read_weights(path: str | Path, which: Which = "raw") -> Weights:
+    """Read a .safetensors, .pth or .pt file, or the checkpoint folder of a run.
+
+    Args:
+        path: the file or folder.
+        which: the trained weights, or their exponential moving average.
+
+    Raises:
+        UserError: missing, damaged, not a checkpoint, more than data, or without the weights asked for.
+    """
+    path = Path(path)
+    file = _locate(path)
+    if file.suffix == ".safetensors":
+        state, metadata = _read_safetensors(file, which)
+    else:
+        state, metadata = _read_torch(file, which)
+    try:
+        plain = plain_names(state)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; expected each weight once") from error
+    for name, tensor in plain.state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(f"{path}: {name} holds values that are not finite; take an earlier checkpoint")
+    return Weights(plain.state, str(path), metadata, plain.num_buffers, plain.num_pretraining)
+
+
+def _locate(path: Path) -> Path:
+    if path.is_dir():
+        if not (path / STATE_FILE).is_file():
+            raise UserError(
+                f"{path}: is a folder without {STATE_FILE}; name a file of weights or a run's step folder"
+            )
+        return path / STATE_FILE
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; name an existing .safetensors, .pth or .pt file")
+    if path.suffix not in {".safetensors", ".pth", ".pt"}:
+        raise UserError(
+            f"{path}: the ending {path.suffix!r} is not known; it must be .safetensors, .pth or .pt"
+        )
+    return path
+
+
+def _read_safetensors(file: Path, which: Which) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(file, framework="pt", device="cpu") as content:
+            metadata = content.metadata() or {}
+            # A training state is known by its file's name: a model may well have a part called "model".
+            prefix = _SECTIONS[which] if file.name == STATE_FILE else ""
+            state = {
+                name.removeprefix(prefix): content.get_tensor(name)
+                for name in content.keys()  # noqa: SIM118  (not a dict)
+                if name.startswith(prefix)
+            }
+            found = sorted({name.partition(".")[0] for name in content.keys()})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{file}: cannot be read as safetensors ({error}); copy or download it again"
+        ) from error
+    if prefix and not state:
+        raise UserError(f"{file}: holds no {which} weights; it holds: {', '.join(found) or 'nothing'}")
+    if not prefix and which == "ema" and metadata.get("weights") != "ema":
+        raise UserError(
+            f"{file}: holds one set of weights, not ema beside it; set TEST.WEIGHTS to raw to use it"
+        )
+    return state, metadata
+
+
+def _read_torch(file: Path, which: Which) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    content = _load_data_only(file)
+    if not isinstance(content, Mapping):
+        raise UserError(
+            f"{file}: holds a {type(content).__name__}, not a checkpoint; expected a dict of tensors"
+        )
+    wrapper = next((key for key in _WRAPPERS[which] if isinstance(content.get(key), Mapping)), None)
+    if wrapper is not None:
+        state = content[wrapper]
+        metadata = {key: value for key, value in content.items() if not _holds_tensors(value)}
+    elif which == "raw":
+        state, metadata = content, {}
+    else:
+        raise UserError(
+            f"{file}: holds no ema weights; it holds: {', '.join(map(str, content)) or 'nothing'}"
+        )
+
+    strays = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+    if strays or not state:
+        raise UserError(
+            f"{file}: is not a checkpoint of weights; expected tensors under 'model' or 'state_dict', "
+            f"or alone. Found: {', '.join((strays or list(map(str, content)))[:10]) or 'nothing'}"
+        )
+    return dict(state), metadata
+
+
+def _load_data_only(file: Path) -> Any:
+    with torch.serialization.safe_globals(_HARMLESS):
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file makes torch.load raise nearly anything
+            refused = _refused_globals(file)
+            if refused:
+                raise UserError(
+                    f"{file}: refused, because reading it would run code: {', '.join(refused)}. "
+                    "Save its weights alone, best as .safetensors, where you trust it"
+                ) from error
+            raise UserError(
+                f"{file}: cannot be read as a checkpoint, it is truncated or of another kind "
+                f"({type(error).__name__}); copy or download it again"
+            ) from error
+
+
+def _refused_globals(file: Path) -> list[str]:
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+    except Exception:  # too damaged to tell
+        return []
+
+
+def _holds_tensors(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_tensors, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_tensors, value))
+    return isinstance(value, Tensor)

@@ -1,0 +1,178 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from swin_train.models.swin import SwinTransformer
+
+
+def make_model(**changes: object) -> SwinTransformer:
+    torch.manual_seed(0)
+    sizes = {"embed_dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window_size": 2, "num_classes": 5}
+    return SwinTransformer(**{"img_size": 16, "patch_size": 2, **sizes, **changes})
+
+
+def make_images(count: int, *shape: int) -> torch.Tensor:
+    return torch.randn(count, *(shape or (3, 16, 16)), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"ape": True},
+        {"qkv_bias": False},
+        {"qk_scale": 0.1},
+        {"patch_norm": False},
+        {"drop_rate": 0.1, "attn_drop_rate": 0.1},
+        {"embed_dim": 24, "num_heads": (3, 6), "depths": (1, 3), "mlp_ratio": 1.5},
+        {"window_size": 8},
+    ],
+)
+def test_every_variant_trains(variant: dict) -> None:
+    model = make_model(**variant)
+
+    model(make_images(2)).square().sum().backward()
+
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_rectangular_images_and_other_channels_work() -> None:
+    model = make_model(img_size=(8, 16), in_chans=1)
+
+    assert model(make_images(2, 1, 8, 16)).shape == (2, 5)
+
+
+def test_without_classes_the_model_gives_features() -> None:
+    model = make_model(num_classes=0)
+
+    assert model(make_images(2)).shape == (2, 16)
+    assert not any(name.startswith("head") for name in model.state_dict())
+
+
+def test_state_dict_holds_parameters_only() -> None:
+    model = make_model(ape=True)
+
+    assert list(model.state_dict()) == [name for name, _ in model.named_parameters()]
+    assert model.state_dict()["absolute_pos_embed"].shape == (1, 64, 8)
+
+
+def test_initial_weights_are_the_paper_s() -> None:
+    model = make_model(embed_dim=64, num_heads=(2, 4), ape=True)
+
+    linear = model.layers[0].blocks[0].mlp.fc1
+    table = model.layers[0].blocks[0].attn.relative_position_bias_table
+    for weight in (linear.weight, table, model.absolute_pos_embed, model.head.weight):
+        assert weight.std().item() == pytest.approx(0.02, rel=0.35)  # few elements in the smallest
+    assert not linear.bias.any()
+    assert (model.norm.weight == 1).all()
+    assert not model.norm.bias.any()
+
+
+def test_drop_path_follows_each_sample_s_key_not_its_place() -> None:
+    model = make_model(drop_path_rate=0.9)
+    images, keys = make_images(6), torch.arange(6) * 1_000_003
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+
+    out = model(images, keys)
+    permuted = model(images[order], keys[order])
+    alone = model(images[2:3], keys[2:3])
+
+    torch.testing.assert_close(permuted, out[order])
+    torch.testing.assert_close(alone, out[2:3])
+    assert not torch.allclose(model(images, keys + 1), out)
+
+
+def test_each_drop_path_has_its_own_number_in_forward_order() -> None:
+    model = make_model(drop_path_rate=0.3)
+
+    blocks = [block for stage in model.layers for block in stage.blocks]
+    assert [(b.drop_path1.layer, b.drop_path2.layer) for b in blocks] == [(0, 1), (2, 3), (4, 5), (6, 7)]
+    assert [b.drop_path1.probability for b in blocks] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+def test_evaluation_drops_nothing() -> None:
+    model = make_model(drop_path_rate=0.9).eval()
+    images = make_images(2)
+
+    assert torch.equal(model(images, torch.arange(2)), model(images))
+
+
+@pytest.mark.parametrize("num_stages", [1, 2])
+def test_frozen_stages_keep_their_weights_and_stay_in_evaluation(num_stages: int) -> None:
+    model = make_model(drop_path_rate=0.5, ape=True)
+
+    model.freeze_stages(num_stages)
+    model.eval().train()
+
+    frozen = ("patch_embed.", "absolute_pos_embed", *(f"layers.{i}." for i in range(num_stages)))
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad != name.startswith(frozen), name
+    assert [stage.training for stage in model.layers] == [i >= num_stages for i in range(2)]
+    assert not model.patch_embed.training
+    assert model.training
+    assert model.head.training
+
+
+def test_freezing_all_but_the_head_leaves_the_head() -> None:
+    model = make_model()
+
+    model.freeze_all_but_head()
+
+    assert [n for n, p in model.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
+    assert [m for m in model.children() if m.training] == [model.head]
+
+
+def test_a_copy_of_a_frozen_model_is_frozen_by_itself() -> None:
+    model = make_model()
+    model.freeze_all_but_head()
+
+    twin = copy.deepcopy(model).train()
+
+    assert not twin.layers[0].training
+    assert twin._frozen[0] is twin.patch_embed
+
+
+@pytest.mark.parametrize("num_stages", [0, 3])
+def test_freezing_stages_that_do_not_exist_is_refused(num_stages: int) -> None:
+    with pytest.raises(ValueError, match=f"cannot freeze {num_stages} stages; the model has 2"):
+        make_model().freeze_stages(num_stages)
+
+
+def test_freezing_all_but_a_missing_head_is_refused() -> None:
+    with pytest.raises(ValueError, match="the model has no head"):
+        make_model(num_classes=0).freeze_all_but_head()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"img_size": 18}, r"img_size \(18, 18\) does not fit patch_size 2 and 2 stages.*multiples of 4"),
+        ({"window_size": 3}, "8 x 8 patches cannot be cut into windows of 3 x 3"),
+        ({"num_heads": (2,)}, r"depths \[2, 2\] and num_heads \[2\] differ in length"),
+        ({"num_heads": (2, 3)}, "stage 1 has 16 channels, no multiple of 3 heads"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(sizes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_model(**sizes)
+
+
+def test_images_of_another_size_are_refused_naming_both() -> None:
+    with pytest.raises(ValueError, match=r"shape \(2, 3, 20, 20\).*built for \[batch, 3, 16, 16\]"):
+        make_model()(make_images(2, 3, 20, 20))
+
+
+@pytest.mark.parametrize("keys", [torch.arange(3), torch.zeros(2)])
+def test_keys_of_another_shape_or_type_are_refused(keys: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"expected torch.int64 \(2,\), one key per image"):
+        make_model()(make_images(2), keys)
+
+
+def test_norm_layer_replaces_every_norm() -> None:
+    class Norm(nn.LayerNorm):
+        pass
+
+    model = make_model(norm_layer=Norm)
+
+    assert {type(m) for m in model.modules() if isinstance(m, nn.LayerNorm)} == {Norm}

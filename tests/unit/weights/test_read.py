@@ -1,0 +1,186 @@
+import argparse
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from yacs.config import CfgNode
+
+from swin_train.errors import UserError
+from swin_train.weights.read import read_weights
+from swin_train.weights.write import write_weights
+
+STATE = {"norm.weight": torch.arange(3.0), "head.bias": torch.ones(2)}
+
+
+def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor] = STATE) -> None:
+    torch.testing.assert_close(found, dict(expected), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("wrapper", ["model", "state_dict", None])
+@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+def test_torch_files_are_read(tmp_path: Path, wrapper: str | None, suffix: str) -> None:
+    path = tmp_path / f"w{suffix}"
+    torch.save({wrapper: STATE, "epoch": 3} if wrapper else STATE, path)
+
+    weights = read_weights(path)
+
+    assert_same(weights.state)
+    assert weights.source == str(path)
+    assert weights.metadata == ({"epoch": 3} if wrapper else {})
+
+
+def test_a_published_checkpoint_with_its_configuration_is_read(tmp_path: Path) -> None:
+    config = CfgNode({"MODEL": CfgNode({"NAME": "swin"}), "EPOCHS": 300})
+    optimizer = {"state": {0: {"exp_avg": torch.zeros(1)}}, "param_groups": [{"lr": 0.1}]}
+    content = {"model": OrderedDict(STATE), "optimizer": optimizer, "config": config, "max_accuracy": 81.2}
+    torch.save(content, tmp_path / "ckpt.pth")
+
+    weights = read_weights(tmp_path / "ckpt.pth")
+
+    assert_same(weights.state)
+    assert weights.metadata == {"config": {"MODEL": {"NAME": "swin"}, "EPOCHS": 300}, "max_accuracy": 81.2}
+
+
+def test_a_checkpoint_with_command_line_arguments_is_read(tmp_path: Path) -> None:
+    torch.save({"model": STATE, "args": argparse.Namespace(lr=0.1)}, tmp_path / "ckpt.pth")
+
+    assert_same(read_weights(tmp_path / "ckpt.pth").state)
+
+
+def test_safetensors_are_read_with_what_their_header_says(tmp_path: Path) -> None:
+    write_weights(tmp_path / "w.safetensors", STATE, {"author": "us", "epoch": "3"})
+    save_file(STATE, tmp_path / "foreign.safetensors", {"author": "somebody"})
+
+    ours, foreign = read_weights(tmp_path / "w.safetensors"), read_weights(tmp_path / "foreign.safetensors")
+
+    assert_same(ours.state)
+    assert ours.metadata == {"author": "us", "epoch": "3"}
+    assert_same(foreign.state)
+    assert foreign.metadata == {"author": "somebody"}
+
+
+def save_training_state(folder: Path, *sections: str) -> Path:
+    folder.mkdir()
+    tensors = {f"{s}.{name}": t + i for i, s in enumerate(sections) for name, t in STATE.items()}
+    save_file(tensors, folder / "state.safetensors")
+    return folder
+
+
+def test_a_run_s_checkpoint_folder_gives_the_weights_asked_for(tmp_path: Path) -> None:
+    folder = save_training_state(tmp_path / "step-00000010", "model", "ema", "optim")
+
+    assert_same(read_weights(folder).state)
+    assert_same(read_weights(folder, "ema").state, {name: t + 1 for name, t in STATE.items()})
+    assert_same(read_weights(folder / "state.safetensors").state)
+
+
+def test_absent_averaged_weights_are_an_error_that_says_what_is_there(tmp_path: Path) -> None:
+    folder = save_training_state(tmp_path / "step-00000010", "model", "optim")
+    torch.save({"model": STATE, "epoch": 3}, tmp_path / "w.pth")
+    write_weights(tmp_path / "w.safetensors", STATE, {})
+
+    with pytest.raises(UserError, match="holds no ema weights; it holds: model, optim"):
+        read_weights(folder, "ema")
+    with pytest.raises(UserError, match="holds no ema weights; it holds: model, epoch"):
+        read_weights(tmp_path / "w.pth", "ema")
+    with pytest.raises(
+        UserError, match=r"holds one set of weights, not ema beside it; set TEST.WEIGHTS to raw"
+    ):
+        read_weights(tmp_path / "w.safetensors", "ema")
+
+
+def test_a_file_that_is_marked_as_averaged_holds_them(tmp_path: Path) -> None:
+    write_weights(tmp_path / "best_ema.safetensors", STATE, {"weights": "ema"})
+
+    assert_same(read_weights(tmp_path / "best_ema.safetensors", "ema").state)
+    assert_same(read_weights(tmp_path / "best_ema.safetensors").state)
+
+
+def test_averaged_weights_of_a_torch_file_are_read(tmp_path: Path) -> None:
+    average = {name: t + 1 for name, t in STATE.items()}
+    torch.save({"state_dict": STATE, "state_dict_ema": average}, tmp_path / "w.pth")
+
+    assert_same(read_weights(tmp_path / "w.pth", "ema").state, average)
+
+
+class RunsCode:
+    def __reduce__(self) -> tuple:
+        return (print, ("this must not run",))
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    torch.save({"model": STATE, "extra": RunsCode()}, tmp_path / "w.pth")
+
+    with pytest.raises(UserError, match=r"w.pth: refused, because reading it would run code: .*print"):
+        read_weights(tmp_path / "w.pth")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none.pth: there is no such file"):
+        read_weights(tmp_path / "none.pth")
+
+
+def test_a_folder_without_a_training_state_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a folder without state.safetensors"):
+        read_weights(tmp_path)
+
+
+def test_another_ending_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").touch()
+
+    with pytest.raises(
+        UserError, match=r"the ending '.bin' is not known; it must be .safetensors, .pth or .pt"
+    ):
+        read_weights(tmp_path / "w.bin")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"w{suffix}"
+    if suffix == ".pth":
+        torch.save({"model": STATE}, path)
+    else:
+        write_weights(path, STATE, {})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+
+    with pytest.raises(UserError, match=r"cannot be read as .*; copy or download it again"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds a list, not a checkpoint"),
+        ({"epoch": 3}, "is not a checkpoint of weights; .* Found: epoch"),
+        ({"model": {"a": 1}}, "is not a checkpoint of weights; .* Found: a"),
+        ({"model": {}}, "is not a checkpoint of weights; .* Found: model"),
+        ({}, "is not a checkpoint of weights; .* Found: nothing"),
+    ],
+)
+def test_what_is_not_a_checkpoint_is_refused(tmp_path: Path, content: object, message: str) -> None:
+    torch.save(content, tmp_path / "w.pth")
+
+    with pytest.raises(UserError, match=message):
+        read_weights(tmp_path / "w.pth")
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    write_weights(tmp_path / "w.safetensors", {"norm.weight": torch.tensor([1.0, float("nan")])}, {})
+
+    with pytest.raises(UserError, match=r"norm.weight holds values that are not finite"):
+        read_weights(tmp_path / "w.safetensors")
+
+
+def test_a_weight_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    twice = {"head.bias": torch.zeros(1), "module.head.bias": torch.ones(1)}
+    write_weights(tmp_path / "w.safetensors", twice, {})
+
+    with pytest.raises(
+        UserError, match=r"both called head.bias without their prefixes; expected each weight once"
+    ):
+        read_weights(tmp_path / "w.safetensors")
