@@ -1,0 +1,248 @@
+"""From a decoded picture to a normalised tensor: the training recipe and the evaluation transform.
+
+The recipe is the reference's (timm's ``create_transform`` with the reference's settings); each random step
+takes its draws from the generator it is given. ``TrainTransform.__call__`` reads top to bottom.
+"""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image, ImageEnhance
+from torch import Tensor
+
+from swin_train.data import draws
+
+RandomStep = Callable[[Image.Image, random.Random], Image.Image]
+
+FILTERS: dict[str, tuple[Image.Resampling, ...]] = {
+    "bilinear": (Image.Resampling.BILINEAR,),
+    "bicubic": (Image.Resampling.BICUBIC,),
+    "random": (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC),
+}
+_ATTEMPTS = 10  # torchvision's and timm's: after so many misfits a crop is central, an erasure is left out
+_SHIFT = 4  # pixels of black border in which a small picture is moved
+_CROPPED, _RESIZED = 224, 256  # evaluation keeps this much of the shorter side
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """The training recipe of one picture.
+
+    Attributes:
+        crop: ``ResizedCrop`` or ``ShiftCrop``.
+        hflip: probability of a mirror image.
+        colour: ``RandAugment``, ``ColorJitter`` or neither.
+        normalize: picture to tensor.
+        erase: what is blanked last, in place.
+    """
+
+    crop: RandomStep
+    hflip: float
+    colour: RandomStep | None
+    normalize: "Normalize"
+    erase: "RandomErasing | None"
+
+    def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
+        """A random view of the picture, [channels, size, size] float32."""
+        image = self.crop(image, rng)
+        if rng.random() < self.hflip:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self.colour is not None:
+            image = self.colour(image, rng)
+        pixels = self.normalize(image)
+        if self.erase is not None:
+            self.erase(pixels, rng)
+        return pixels
+
+
+@dataclass(frozen=True)
+class EvalTransform:
+    """The evaluation transform: no draws.
+
+    Attributes:
+        size: of the result, in pixels.
+        central_crop: resize the shorter side to 256/224 of the size and cut out the centre; otherwise, and at
+            32 pixels or less, squash the picture to the size.
+        resample: the filter.
+        normalize: picture to tensor.
+    """
+
+    size: int
+    central_crop: bool
+    resample: Image.Resampling
+    normalize: "Normalize"
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """The picture as a model is shown it, [channels, size, size] float32."""
+        if self.central_crop and not is_small(self.size):
+            image = _resize_shorter_side(image, self.size * _RESIZED // _CROPPED, self.resample)
+            return self.normalize(_crop_centre(image, self.size))
+        return self.normalize(_squash(image, self.size, self.resample))
+
+
+def is_small(size: int) -> bool:
+    """Whether the reference treats pictures of this size as CIFAR's: shifted, not resized."""
+    return size <= 32
+
+
+@dataclass(frozen=True)
+class ResizedCrop:
+    """A random part of the picture, resized (Szegedy et al. 2015): torchvision's RandomResizedCrop.
+
+    Attributes:
+        size: of the result, in pixels.
+        scale: least and greatest part of the picture's area.
+        ratio: least and greatest width : height, drawn log-uniformly.
+        filters: resampling filters, of which one is drawn.
+    """
+
+    size: int
+    scale: tuple[float, float]
+    ratio: tuple[float, float]
+    filters: Sequence[Image.Resampling]
+
+    def __call__(self, image: Image.Image, rng: random.Random) -> Image.Image:
+        """The crop."""
+        # Cropped first: resize(box=...) would let the filter see pixels outside the crop.
+        crop = image.crop(self.draw_box(image.width, image.height, rng))
+        return crop.resize((self.size, self.size), draws.choice(rng, self.filters))
+
+    def draw_box(self, width: int, height: int, rng: random.Random) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of a crop, in pixels."""
+        for _ in range(_ATTEMPTS):
+            area = draws.uniform(rng, *self.scale) * width * height
+            w, h = _draw_sides(area, self.ratio, rng)
+            if 0 < w <= width and 0 < h <= height:
+                left, top = draws.below(rng, width - w + 1), draws.below(rng, height - h + 1)
+                return left, top, left + w, top + h
+        # the largest central part with an allowed ratio
+        w = min(width, round(height * self.ratio[1]))
+        h = min(height, round(width / self.ratio[0]))
+        left, top = (width - w) // 2, (height - h) // 2
+        return left, top, left + w, top + h
+
+
+@dataclass(frozen=True)
+class ShiftCrop:
+    """A small picture moved by up to 4 pixels each way, black coming in (He et al. 2016, for CIFAR).
+
+    Attributes:
+        size: of the result, in pixels; a picture of another size is squashed to it first.
+        filters: resampling filters of the squash, of which one is drawn.
+    """
+
+    size: int
+    filters: Sequence[Image.Resampling]
+
+    def __call__(self, image: Image.Image, rng: random.Random) -> Image.Image:
+        """The moved picture."""
+        image = _squash(image, self.size, draws.choice(rng, self.filters))
+        left = draws.below(rng, 2 * _SHIFT + 1) - _SHIFT
+        top = draws.below(rng, 2 * _SHIFT + 1) - _SHIFT
+        return image.crop((left, top, left + self.size, top + self.size))  # black outside the picture
+
+
+@dataclass(frozen=True)
+class ColorJitter:
+    """Brightness, contrast and saturation, in random order, each by a factor within ``strength`` of 1."""
+
+    strength: float
+
+    def __call__(self, image: Image.Image, rng: random.Random) -> Image.Image:
+        """An image of the same size and mode."""
+        enhancers = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
+        while enhancers:
+            enhancer = enhancers.pop(draws.below(rng, len(enhancers)))
+            factor = draws.uniform(rng, max(0.0, 1 - self.strength), 1 + self.strength)
+            image = enhancer(image).enhance(factor)
+        return image
+
+
+class Normalize:
+    """8-bit picture -> (value / 255 - mean) / std, with one mean and std per channel."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        self._mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
+        self._std = torch.tensor(std, dtype=torch.float32)[:, None, None]
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """[channels, height, width] float32, bit-equal to torchvision's ToTensor and Normalize."""
+        pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, -1)
+        return pixels.permute(2, 0, 1).contiguous().float().div_(255).sub_(self._mean).div_(self._std)
+
+
+@dataclass(frozen=True)
+class RandomErasing:
+    """Rectangles overwritten after normalisation (Zhong et al. 2020), with timm's laws.
+
+    Attributes:
+        probability: of erasing anything.
+        mode: ``const`` writes the mean, ``rand`` one normal deviate per channel, ``pixel`` one per value.
+        max_count: rectangles, their number being uniform in [1, max_count].
+    """
+
+    probability: float
+    mode: str
+    max_count: int
+
+    _AREA = (0.02, 1 / 3)  # of the picture, shared by the rectangles
+    _RATIO = (0.3, 1 / 0.3)
+
+    def __call__(self, pixels: Tensor, rng: random.Random) -> None:
+        """Erase in place."""
+        if rng.random() >= self.probability:
+            return
+        height, width = pixels.shape[-2:]
+        count = 1 + draws.below(rng, self.max_count)
+        for _ in range(count):
+            box = self.draw_box(width, height, count, rng)
+            if box is not None:
+                left, top, right, bottom = box
+                self._fill(pixels[:, top:bottom, left:right], rng)
+
+    def draw_box(
+        self, width: int, height: int, count: int, rng: random.Random
+    ) -> tuple[int, int, int, int] | None:
+        """Left, top, right and bottom of one of ``count`` rectangles, or None where none would fit."""
+        for _ in range(_ATTEMPTS):
+            area = draws.uniform(rng, *self._AREA) * width * height / count
+            h, w = _draw_sides(area, self._RATIO, rng)
+            if w < width and h < height:
+                left, top = draws.below(rng, width - w + 1), draws.below(rng, height - h + 1)
+                return left, top, left + w, top + h
+        return None
+
+    def _fill(self, patch: Tensor, rng: random.Random) -> None:
+        if self.mode == "const":
+            patch.zero_()
+            return
+        shape = patch.shape if self.mode == "pixel" else (len(patch), 1, 1)
+        # One draw is the key of all the noise: a Python call per value would take longer than all the rest.
+        noise = draws.normal_noise(int(rng.random() * 2**53), math.prod(shape))
+        patch.copy_(torch.from_numpy(noise).view(shape))
+
+
+def _draw_sides(area: float, ratio: tuple[float, float], rng: random.Random) -> tuple[int, int]:
+    """Sides of a rectangle whose first : second is log-uniform in ``ratio``, in pixels."""
+    quotient = math.exp(draws.uniform(rng, math.log(ratio[0]), math.log(ratio[1])))
+    return round(math.sqrt(area * quotient)), round(math.sqrt(area / quotient))
+
+
+def _squash(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
+    return image if image.size == (size, size) else image.resize((size, size), resample)
+
+
+def _resize_shorter_side(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
+    shorter = min(image.size)
+    if shorter == size:
+        return image
+    return image.resize((size * image.width // shorter, size * image.height // shorter), resample)
+
+
+def _crop_centre(image: Image.Image, size: int) -> Image.Image:
+    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
+    return image.crop((left, top, left + size, top + size))

@@ -1,0 +1,158 @@
+"""Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) on batches, with counted draws.
+
+Images are mixed inside canonical groups of the global batch, so that neither the number of processes nor the
+size of a micro-batch changes anything; in the reference the group is what one GPU happens to hold.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from swin_train.data import draws
+from swin_train.errors import UserError
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How an image and its partner are mixed.
+
+    Attributes:
+        weight: of the image in its target, in [0, 1]; the partner has the rest.
+        box: top, bottom, left and right of what the partner shows through (CutMix), in pixels; None: both are
+            averaged with the weight (Mixup).
+    """
+
+    weight: float
+    box: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Mixer:
+    """Mixes each image with its mirror in the group: the first with the last, and so on.
+
+    Attributes:
+        mixup_alpha: parameter of Mixup's beta law; 0: CutMix alone.
+        cutmix_alpha: parameter of CutMix's beta law; 0, without ``cutmix_minmax``: Mixup alone.
+        cutmix_minmax: least and greatest side of CutMix's box as parts of the image; replaces its beta law.
+        prob: of mixing at all.
+        switch_prob: of CutMix, where both are on.
+        mode: what shares a draw: a ``batch`` (the group), a ``pair`` of images, or nothing (``elem``).
+        smoothing: of the labels, spread over all classes.
+        num_classes: length of a target.
+        group: images per group.
+        seed: of the run.
+
+    Raises:
+        UserError: the group is odd.
+    """
+
+    mixup_alpha: float
+    cutmix_alpha: float
+    cutmix_minmax: tuple[float, float] | None
+    prob: float
+    switch_prob: float
+    mode: str
+    smoothing: float
+    num_classes: int
+    group: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.group < 2 or self.group % 2:
+            raise UserError(
+                f"AUG.MIX_GROUP (0 means DATA.BATCH_SIZE) is {self.group}; Mixup and CutMix pair the images "
+                "of a group, so it must be even. Or set AUG.MIXUP and AUG.CUTMIX to 0."
+            )
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, *, epoch: int, step: int, first_group: int
+    ) -> tuple[Tensor, Tensor]:
+        """Mix a micro-batch of whole groups.
+
+        Args:
+            images: [B, channels, height, width]; changed in place.
+            labels: [B] int64.
+            epoch: counted from 0.
+            step: within the epoch.
+            first_group: place of the first group in the global batch.
+
+        Returns:
+            The images, and targets [B, num_classes] float32, each of sum 1.
+        """
+        targets = self._smoothed(labels)
+        for group, start in enumerate(range(0, len(images), self.group), first_group):
+            rows = slice(start, start + self.group)
+            rng = draws.keyed_rng(self.seed, draws.Stream.MIX, epoch, step, group)
+            self._mix_group(images[rows], targets[rows], rng)
+        return images, targets
+
+    def _smoothed(self, labels: Tensor) -> Tensor:
+        off = self.smoothing / self.num_classes
+        targets = torch.full((len(labels), self.num_classes), off, device=labels.device)
+        return targets.scatter_(1, labels[:, None], 1.0 - self.smoothing + off)
+
+    def _mix_group(self, images: Tensor, targets: Tensor, rng: random.Random) -> None:
+        partners, partner_targets = images.flip(0), targets.flip(0)
+        height, width = images.shape[-2:]
+        for rows_of_mix in self._rows_that_share_a_mix():
+            mix = self.draw(height, width, rng)
+            for rows in rows_of_mix:
+                _mix_images(images[rows], partners[rows], mix)
+                _average(targets[rows], partner_targets[rows], mix.weight)
+
+    def _rows_that_share_a_mix(self) -> list[list[slice]]:
+        if self.mode == "batch":
+            return [[slice(None)]]
+        single = [slice(i, i + 1) for i in range(self.group)]
+        if self.mode == "elem":
+            return [[row] for row in single]
+        return [[single[i], single[-1 - i]] for i in range(self.group // 2)]
+
+    def draw(self, height: int, width: int, rng: random.Random) -> Mix:
+        """Draw whether, which and how much to mix images of this size."""
+        if rng.random() >= self.prob:
+            return Mix(1.0)
+        cutmix = self.cutmix_alpha > 0 or self.cutmix_minmax is not None
+        if cutmix and self.mixup_alpha > 0:
+            cutmix = rng.random() < self.switch_prob
+        if not cutmix:
+            return Mix(draws.beta(rng, self.mixup_alpha, self.mixup_alpha))
+        top, bottom, left, right = box = self._draw_box(height, width, rng)
+        # the box's true area: rounding and the image's border change what the beta law gave
+        return Mix(1.0 - (bottom - top) * (right - left) / (height * width), box)
+
+    def _draw_box(self, height: int, width: int, rng: random.Random) -> tuple[int, int, int, int]:
+        if self.cutmix_minmax is None:
+            side = math.sqrt(1 - draws.beta(rng, self.cutmix_alpha, self.cutmix_alpha))
+            return *_clipped_span(height, side, rng), *_clipped_span(width, side, rng)
+        return *_inner_span(height, self.cutmix_minmax, rng), *_inner_span(width, self.cutmix_minmax, rng)
+
+
+def _clipped_span(length: int, part: float, rng: random.Random) -> tuple[int, int]:
+    """Start and end of a part of ``length`` around a random centre; what is outside is cut off."""
+    span, centre = int(length * part), draws.below(rng, length)
+    return max(0, centre - span // 2), min(length, centre + (span + 1) // 2)
+
+
+def _inner_span(length: int, parts: tuple[float, float], rng: random.Random) -> tuple[int, int]:
+    """Start and end of a stretch inside ``length`` whose size is between two parts of it."""
+    shortest, longest = int(length * parts[0]), int(length * parts[1])
+    span = shortest + draws.below(rng, max(1, longest - shortest))
+    start = draws.below(rng, length - span + 1)
+    return start, start + span
+
+
+def _mix_images(images: Tensor, partners: Tensor, mix: Mix) -> None:
+    if mix.box is None:
+        _average(images, partners, mix.weight)
+        return
+    top, bottom, left, right = mix.box
+    images[..., top:bottom, left:right] = partners[..., top:bottom, left:right]
+
+
+def _average(values: Tensor, partners: Tensor, weight: float) -> None:
+    if weight != 1.0:
+        values.mul_(weight).add_(partners * (1.0 - weight))

@@ -1,0 +1,260 @@
+import math
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+from timm.data.random_erasing import RandomErasing as TimmRandomErasing
+from timm.data.transforms import RandomResizedCropAndInterpolation
+from torchvision import transforms
+
+from swin_train.data.augment import (
+    FILTERS,
+    ColorJitter,
+    EvalTransform,
+    Normalize,
+    RandomErasing,
+    ResizedCrop,
+    ShiftCrop,
+    TrainTransform,
+)
+from swin_train.data.draws import sample_rng
+from swin_train.data.rand_augment import Policy, RandAugment
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_BICUBIC = FILTERS["bicubic"]
+_RARE = 1e-4  # a right law fails a test on a fixed generator once in 10^4 seeds
+
+
+class Scripted(random.Random):
+    """A generator that returns what it was given, in order."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        super().__init__(0)
+        self._values = list(values)
+
+    def random(self) -> float:
+        return self._values.pop(0)
+
+
+def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def normalized(image: Image.Image) -> torch.Tensor:
+    return transforms.Normalize(_MEAN, _STD)(transforms.ToTensor()(image))
+
+
+def recipe(size: int, channels: int = 3) -> TrainTransform:
+    mean, std = _MEAN[:channels], _STD[:channels]
+    return TrainTransform(
+        crop=ResizedCrop(size, (0.08, 1.0), (3 / 4, 4 / 3), FILTERS["random"]),
+        hflip=0.5,
+        colour=RandAugment(Policy(9, 2, 0.5, 10, 1.0, True), (124, 116, 104)[:channels], FILTERS["random"]),
+        normalize=Normalize(mean, std),
+        erase=RandomErasing(1.0, "pixel", 3),
+    )
+
+
+def test_normalize_is_bit_equal_to_torchvision() -> None:
+    image = picture(5, 7)
+
+    assert torch.equal(Normalize(_MEAN, _STD)(image), normalized(image))
+
+
+def test_normalize_of_one_channel() -> None:
+    image = picture(5, 7, "L")
+
+    pixels = Normalize((0.5,), (0.25,))(image)
+
+    assert torch.equal(pixels, transforms.Normalize((0.5,), (0.25,))(transforms.ToTensor()(image)))
+
+
+@pytest.mark.parametrize("shape", [(500, 333), (333, 500), (100, 30), (224, 224), (256, 300)])
+@pytest.mark.parametrize("size", [56, 192, 224, 384])
+def test_evaluation_with_crop_equals_torchvision(shape: tuple[int, int], size: int) -> None:
+    image = picture(*shape)
+    theirs = transforms.Compose(
+        [
+            transforms.Resize(int((256 / 224) * size), transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(size),
+        ]
+    )
+
+    ours = EvalTransform(size, True, _BICUBIC[0], Normalize(_MEAN, _STD))(image)
+
+    assert torch.equal(ours, normalized(theirs(image)))
+
+
+@pytest.mark.parametrize(("size", "crop"), [(64, False), (32, True), (16, False)])
+def test_evaluation_squashes_without_crop_and_at_32_pixels_or_less(size: int, crop: bool) -> None:
+    image = picture(50, 40)
+
+    ours = EvalTransform(size, crop, _BICUBIC[0], Normalize(_MEAN, _STD))(image)
+
+    assert torch.equal(ours, normalized(image.resize((size, size), Image.Resampling.BICUBIC)))
+
+
+@pytest.mark.parametrize("shape", [(500, 375), (40, 600), (600, 40), (64, 64)])
+def test_resized_crop_follows_timms_law(shape: tuple[int, int]) -> None:
+    image, scale, ratio = picture(*shape), (0.08, 1.0), (3 / 4, 4 / 3)
+    crop, rng = ResizedCrop(8, scale, ratio, _BICUBIC), random.Random(1)
+    random.seed(1)
+
+    ours = np.array([crop.draw_box(*shape, rng) for _ in range(3000)])
+    theirs = [RandomResizedCropAndInterpolation.get_params(image, scale, ratio) for _ in range(3000)]
+
+    theirs_boxes = np.array([(j, i, j + w, i + h) for i, j, h, w in theirs])
+    for column in range(4):
+        assert stats.ks_2samp(ours[:, column], theirs_boxes[:, column], method="asymp").pvalue > _RARE
+
+
+@pytest.mark.parametrize("shape", [(40, 600), (600, 40), (1, 1), (1, 100), (100, 1)])
+def test_a_crop_that_never_fits_is_timms_central_one(shape: tuple[int, int]) -> None:
+    image, scale, ratio = picture(*shape), (2.0, 2.0), (3 / 4, 4 / 3)
+    i, j, h, w = RandomResizedCropAndInterpolation.get_params(image, scale, ratio)
+
+    box = ResizedCrop(8, scale, ratio, _BICUBIC).draw_box(*shape, random.Random(0))
+
+    assert box == (j, i, j + w, i + h)
+
+
+def test_resized_crop_resizes_the_crop_alone() -> None:
+    image = picture(60, 50)
+    crop = ResizedCrop(16, (0.3, 0.3), (1.0, 1.0), _BICUBIC)
+    left, top, right, bottom = crop.draw_box(60, 50, random.Random(3))
+
+    ours = crop(image, random.Random(3))
+
+    theirs = transforms.functional.resized_crop(
+        image, top, left, bottom - top, right - left, [16, 16], transforms.InterpolationMode.BICUBIC
+    )
+    assert ours.tobytes() == theirs.tobytes()
+
+
+def test_shift_crop_is_one_of_the_81_crops_of_the_padded_picture_each_equally_often() -> None:
+    image = picture(6, 6)
+    padded = np.pad(np.array(image), ((4, 4), (4, 4), (0, 0)))
+    crops = {padded[y : y + 6, x : x + 6].tobytes(): (y, x) for y in range(9) for x in range(9)}
+    rng = random.Random(0)
+
+    places = [crops[ShiftCrop(6, _BICUBIC)(image, rng).tobytes()] for _ in range(8100)]
+
+    counts = np.bincount([9 * y + x for y, x in places], minlength=81)
+    assert stats.chisquare(counts).pvalue > _RARE
+
+
+def test_shift_crop_squashes_a_picture_of_another_size_first() -> None:
+    image = picture(30, 20)
+    centred = Scripted([0.0, 0.5, 0.5])
+
+    assert ShiftCrop(16, _BICUBIC)(image, centred).tobytes() == image.resize((16, 16), 3).tobytes()
+
+
+def test_color_jitter_equals_torchvisions_functions_in_the_drawn_order() -> None:
+    image, functional = picture(9, 9), transforms.functional
+    # the last, then the last of two, then the only one; each followed by its factor
+    draws = Scripted([0.9, 0.25, 0.9, 0.5, 0.0, 1.0])
+
+    ours = ColorJitter(0.4)(image, draws)
+
+    theirs = functional.adjust_saturation(image, 0.8)
+    theirs = functional.adjust_contrast(theirs, 1.0)
+    theirs = functional.adjust_brightness(theirs, 1.4)
+    assert ours.tobytes() == theirs.tobytes()
+
+
+def test_color_jitter_never_uses_a_negative_factor() -> None:
+    black = ColorJitter(3.0)(picture(4, 4), Scripted([0.0, 0.0, 0.0, 0.5, 0.0, 0.5]))
+
+    assert black.getextrema() == ((0, 0),) * 3
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_random_erasing_follows_timms_law(count: int) -> None:
+    ours, theirs = RandomErasing(0.7, "const", count), TimmRandomErasing(0.7, max_count=count, device="cpu")
+    rng = random.Random(1)
+    random.seed(2)
+
+    def erased(erase: object, *arguments: object) -> list[float]:
+        pixels = torch.ones(1, 24, 32)
+        erase(pixels, *arguments)  # type: ignore[operator]
+        hole = (pixels[0] == 0).nonzero()
+        if not len(hole):
+            return [0, 0, 0, 0]
+        return [len(hole), len(hole[:, 0].unique()), hole[:, 0].min(), hole[:, 1].min()]
+
+    our_holes = np.array([erased(ours, rng) for _ in range(3000)])
+    their_holes = np.array([erased(theirs) for _ in range(3000)])
+
+    for column in range(4):  # area, height, top, left
+        assert stats.ks_2samp(our_holes[:, column], their_holes[:, column], method="asymp").pvalue > _RARE
+
+
+def test_an_erased_rectangle_never_spans_a_whole_side() -> None:
+    erase, rng = RandomErasing(1.0, "const", 1), random.Random(0)
+
+    boxes = [erase.draw_box(3, 3, 1, rng) for _ in range(500)]
+
+    assert all(right - left < 3 and bottom - top < 3 for left, top, right, bottom in filter(None, boxes))
+
+
+@pytest.mark.parametrize(("mode", "different_values"), [("const", 1), ("rand", 3), ("pixel", 3 * 25)])
+def test_random_erasing_fills(mode: str, different_values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RandomErasing, "draw_box", lambda *arguments: (1, 2, 6, 7))
+    pixels = torch.full((3, 8, 8), 9.0)
+
+    RandomErasing(1.0, mode, 1)(pixels, random.Random(0))
+
+    assert len(pixels[:, 2:7, 1:6].unique()) == different_values
+    assert int((pixels == 9.0).sum()) == 3 * (64 - 25)
+
+
+def test_the_same_sample_of_the_same_epoch_gives_the_same_bits() -> None:
+    transform, image = recipe(24), picture(40, 30)
+
+    first = transform(image, sample_rng(0, 3, 7))
+
+    assert torch.equal(transform(image, sample_rng(0, 3, 7)), first)
+    assert not torch.equal(transform(image, sample_rng(0, 4, 7)), first)
+    assert not torch.equal(transform(image, sample_rng(0, 3, 8)), first)
+    assert not torch.equal(transform(image, sample_rng(1, 3, 7)), first)
+
+
+def test_no_global_generator_is_used() -> None:
+    random.seed(5)
+    np.random.seed(5)
+    torch.manual_seed(5)
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+    for index in range(50):
+        recipe(8)(picture(9, 9), sample_rng(0, 0, index))
+
+    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_flip(flip: float) -> None:
+    transform = TrainTransform(ShiftCrop(6, _BICUBIC), flip, None, Normalize(_MEAN, _STD), None)
+    image = picture(6, 6)
+
+    pixels = transform(image, Scripted([0.0, 0.5, 0.5, 0.5]))
+
+    assert torch.equal(pixels, normalized(image).flip(2) if flip else normalized(image))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_twenty_thousand_forced_draws_never_crash(channels: int) -> None:
+    transform = recipe(8, channels)
+    shapes = [(1, 1), (1, 9), (9, 1), (2, 3), (7, 5), (8, 8), (11, 13)]
+    images = [picture(*shape, "RGB" if channels == 3 else "L") for shape in shapes]
+
+    for index in range(10_000):
+        pixels = transform(images[index % len(images)], sample_rng(0, 0, index))
+
+        assert pixels.shape == (channels, 8, 8)
+        assert math.isfinite(float(pixels.sum()))

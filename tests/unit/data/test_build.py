@@ -1,0 +1,138 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from swin_train.config import Config, load_config
+from swin_train.data.augment import ColorJitter, RandomErasing, ResizedCrop, ShiftCrop
+from swin_train.data.build import (
+    build_eval_feed,
+    build_eval_transform,
+    build_train_feed,
+    build_train_transform,
+    is_mixing,
+    open_datasets,
+)
+from swin_train.data.rand_augment import Policy, RandAugment
+from swin_train.data.sampler import BatchGeometry
+from swin_train.errors import UserError
+
+MakeFolder = Callable[..., Path]
+_SMALL = ("DATA.IMG_SIZE", 32, "MODEL.SWIN.PATCH_SIZE", 2, "MODEL.SWIN.WINDOW_SIZE", 2)
+
+
+def config(*overrides: Any) -> Config:
+    return load_config(None, overrides)
+
+
+def test_the_defaults_are_the_references_recipe() -> None:
+    transform = build_train_transform(config())
+
+    assert isinstance(transform.crop, ResizedCrop)
+    assert (transform.crop.size, transform.crop.scale, transform.crop.ratio) == (
+        224,
+        (0.08, 1.0),
+        (3 / 4, 4 / 3),
+    )
+    assert transform.hflip == 0.5
+    assert isinstance(transform.colour, RandAugment)
+    assert transform.colour.policy == Policy(magnitude=9, magnitude_std=0.5, increasing=True)
+    assert transform.colour.fill == (124, 116, 104)
+    assert transform.erase == RandomErasing(0.25, "pixel", 1)
+
+
+def test_small_images_are_shifted_unless_the_crop_is_given() -> None:
+    assert isinstance(build_train_transform(config(*_SMALL)).crop, ShiftCrop)
+    assert isinstance(build_train_transform(config(*_SMALL, "AUG.CROP", "resized")).crop, ResizedCrop)
+    assert isinstance(build_train_transform(config("AUG.CROP", "shift")).crop, ShiftCrop)
+
+
+def test_colour_jitter_acts_where_there_is_no_policy() -> None:
+    none = ("AUG.AUTO_AUGMENT", "none")
+
+    assert build_train_transform(config(*none)).colour == ColorJitter(0.4)
+    assert build_train_transform(config(*none, "AUG.COLOR_JITTER", 0.0)).colour is None
+
+
+def test_erasing_can_be_off() -> None:
+    assert build_train_transform(config("AUG.REPROB", 0.0)).erase is None
+
+
+def test_evaluation_crops_or_squashes() -> None:
+    assert build_eval_transform(config()).central_crop
+    assert not build_eval_transform(config("TEST.CROP", False)).central_crop
+
+
+@pytest.mark.parametrize(
+    ("overrides", "mixing"),
+    [
+        ((), True),
+        (("AUG.MIXUP", 0.0), True),
+        (("AUG.CUTMIX", 0.0), True),
+        (("AUG.MIXUP", 0.0, "AUG.CUTMIX", 0.0), False),
+        (("AUG.MIXUP", 0.0, "AUG.CUTMIX", 0.0, "AUG.CUTMIX_MINMAX", (0.2, 0.8)), True),
+    ],
+)
+def test_mixing_is_on_when_mixup_or_cutmix_is(overrides: tuple[Any, ...], mixing: bool) -> None:
+    assert is_mixing(config(*overrides)) is mixing
+
+
+@pytest.mark.parametrize("mix", [True, False])
+def test_feeds_from_a_configuration(make_folder: MakeFolder, mix: bool) -> None:
+    make_folder({"a": 3, "b": 4}, "train")
+    path = make_folder({"a": 2, "b": 1}, "val")
+    off = () if mix else ("AUG.MIXUP", 0.0, "AUG.CUTMIX", 0.0)
+    cfg = config("DATA.DATA_PATH", str(path), "DATA.NUM_WORKERS", 0, "DATA.BATCH_SIZE", 4, *_SMALL, *off)
+    train, val = open_datasets(cfg, need_train=True)
+    assert train is not None
+    geometry = BatchGeometry(7, 4, 1, 0, 4, 4 if mix else 0, seed=0)
+    cpu = torch.device("cpu")
+
+    [batch] = build_train_feed(cfg, train, geometry, device=cpu, num_classes=2).batches(0)
+    [evaluated] = build_eval_feed(cfg, val, rank=0, world_size=1, device=cpu).batches()
+
+    assert batch.images.shape == (4, 3, 32, 32)
+    assert batch.targets.shape == ((4, 2) if mix else (4,))
+    assert evaluated.labels.tolist() == [0, 0, 1]
+    assert evaluated.mask.all()
+
+
+def test_an_evaluation_needs_no_training_set(make_folder: MakeFolder) -> None:
+    path = make_folder({"a": 1}, "val")
+
+    train, val = open_datasets(config("DATA.DATA_PATH", str(path)), need_train=False)
+
+    assert train is None
+    assert val.num_images == 1
+
+
+def test_one_channel_images(make_folder: MakeFolder) -> None:
+    path = make_folder({"a": 1}, "val")
+    grey = ("DATA.MEAN", (0.5,), "DATA.STD", (0.5,), "MODEL.SWIN.IN_CHANS", 1, "DATA.NUM_WORKERS", 0)
+    cfg = config("DATA.DATA_PATH", str(path), *grey)
+    _, val = open_datasets(cfg, need_train=False)
+
+    [batch] = build_eval_feed(cfg, val, rank=0, world_size=1, device=torch.device("cpu")).batches()
+
+    assert batch.images.shape == (1, 1, 224, 224)
+
+
+def test_other_numbers_of_channels_are_refused(make_folder: MakeFolder) -> None:
+    two = ("DATA.MEAN", (0.5, 0.5), "DATA.STD", (0.5, 0.5), "MODEL.SWIN.IN_CHANS", 2)
+    cfg = config("DATA.DATA_PATH", str(make_folder({"a": 1}, "val")), *two)
+    _, val = open_datasets(cfg, need_train=False)
+
+    with pytest.raises(UserError, match=r"DATA\.MEAN has 2 numbers and DATA\.STD 2; .* 1 or 3"):
+        build_eval_feed(cfg, val, rank=0, world_size=1, device=torch.device("cpu"))
+
+
+def test_archives_are_refused() -> None:
+    with pytest.raises(UserError, match=r"DATA\.ZIP_MODE is True; this version reads image folders"):
+        open_datasets(config("DATA.ZIP_MODE", True), need_train=True)
+
+
+def test_an_unsupported_policy_is_refused() -> None:
+    with pytest.raises(UserError, match=r"AUG\.AUTO_AUGMENT is 'augmix-m3'"):
+        build_train_transform(config("AUG.AUTO_AUGMENT", "augmix-m3"))

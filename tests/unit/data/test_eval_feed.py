@@ -1,0 +1,58 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from swin_train.data.augment import FILTERS, EvalTransform, Normalize
+from swin_train.data.formats.image_folder import ImageFolder
+from swin_train.data.loader import EvalFeed
+from swin_train.data.sampler import EvalSampler
+from swin_train.data.workers import EvalImages, WorkerOptions
+from swin_train.errors import DataError
+
+_CPU = torch.device("cpu")
+_NORMALIZE = Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+MakeFolder = Callable[..., Path]
+
+
+def eval_feed(source: ImageFolder, rank: int = 0, world_size: int = 1, workers: int = 0) -> EvalFeed:
+    images = EvalImages(source, EvalTransform(12, True, FILTERS["bicubic"][0], _NORMALIZE), 3)
+    sampler = EvalSampler(source.num_images, world_size, rank, 4)
+    return EvalFeed(images, sampler, device=_CPU, options=WorkerOptions(workers, 2, pin_memory=False))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_four_processes_evaluate_ten_images_once_each(make_folder: MakeFolder, workers: int) -> None:
+    source = ImageFolder(str(make_folder({"a": 4, "b": 6}, "val")), "val")
+
+    ranks = [list(eval_feed(source, rank, 4, workers).batches()) for rank in range(4)]
+
+    counted = torch.cat([batch.labels[batch.mask] for batches in ranks for batch in batches])
+    assert sorted(counted.tolist()) == [0] * 4 + [1] * 6
+    assert [len(batches) for batches in ranks] == [1] * 4
+    assert eval_feed(source, 0, 4).num_batches == 1
+
+
+def test_evaluation_is_the_same_at_every_pass(source: ImageFolder) -> None:
+    feed = eval_feed(source, workers=1)
+
+    first, second = [torch.cat([batch.images for batch in feed.batches()]) for _ in range(2)]
+
+    assert torch.equal(first, second)
+    assert len(first) == source.num_images
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_image_in_an_evaluation_is_an_error(source: ImageFolder, workers: int) -> None:
+    path = Path(os.fsdecode(source._folder)) / "a/3.png"
+    path.write_bytes(path.read_bytes()[:100])
+
+    try:
+        list(eval_feed(source, workers=workers).batches())
+    except DataError as error:  # pytest.raises would keep the error's frames, and so the workers
+        message = str(error)
+
+    assert message.startswith("train/a/3.png: cannot be decoded (")
+    assert "an evaluation needs every image. Restore or delete the file." in message
