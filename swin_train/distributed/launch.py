@@ -1,0 +1,107 @@
+"""From environment variables to a running process group."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+from swin_train.config import Config
+from swin_train.distributed.runtime import Runtime
+from swin_train.errors import UserError
+
+_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+
+
+@contextmanager
+def launch(cfg: Config) -> Iterator[Runtime]:
+    """Join the processes that torchrun started, or run as one process without it.
+
+    Yields:
+        The process's Runtime; the process group is nccl on CUDA devices and gloo elsewhere.
+
+    Raises:
+        UserError: the environment contradicts itself, or ``DEVICE`` cannot be had.
+    """
+    rank, local_rank, world_size = read_environment(os.environ)
+    device = choose_device(cfg.DEVICE, local_rank)
+    _set_determinism(cfg, device)
+    if world_size == 1:
+        yield Runtime(device)
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
+    yield Runtime(device, rank, local_rank, world_size)
+    # Only after success: on an error the peers may be inside a collective, and tearing the group down would
+    # wait for them; the end of this process breaks their connection instead.
+    dist.destroy_process_group()
+
+
+def read_environment(environment: Mapping[str, str]) -> tuple[int, int, int]:
+    """Return rank, local rank and world size as torchrun set them, or 0, 0, 1.
+
+    Raises:
+        UserError: some are missing, are not numbers, or contradict each other.
+    """
+    given = {name: environment[name] for name in _TORCHRUN if environment.get(name)}
+    if not given:
+        return 0, 0, 1
+    missing = [name for name in _TORCHRUN if name not in given]
+    shown = ", ".join(f"{name}={value}" for name, value in given.items())
+    if missing:
+        raise UserError(
+            f"environment: {shown} but {' and '.join(missing)} not set; start with torchrun, which sets all "
+            f"of {', '.join(_TORCHRUN)}, or unset them to run as one process"
+        )
+    try:
+        rank, local_rank, world_size = (int(given[name]) for name in _TORCHRUN)
+    except ValueError:
+        raise UserError(f"environment: {shown}; each must be a whole number, as torchrun sets them") from None
+    if not 0 <= rank < world_size:
+        raise UserError(f"environment: {shown}; RANK must be from 0 to WORLD_SIZE - 1 = {world_size - 1}")
+    local_world_size = int(environment.get("LOCAL_WORLD_SIZE") or world_size)
+    if not 0 <= local_rank < local_world_size or local_rank > rank:
+        raise UserError(
+            f"environment: {shown}; LOCAL_RANK counts the processes of this machine from 0, so it must be "
+            f"below LOCAL_WORLD_SIZE = {local_world_size} and not above RANK"
+        )
+    return rank, local_rank, world_size
+
+
+def choose_device(wanted: str, local_rank: int) -> torch.device:
+    """Return the device for ``DEVICE``: the CUDA device of ``local_rank``, mps, or cpu.
+
+    Raises:
+        UserError: the machine has no such device, or fewer CUDA devices than processes.
+    """
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
+    if wanted == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if found == 0:
+            raise UserError("DEVICE is cuda, but torch sees no CUDA device here; use DEVICE auto or cpu")
+        if local_rank >= found:
+            raise UserError(
+                f"environment: LOCAL_RANK={local_rank}, but this machine has {found} CUDA device(s); start "
+                f"at most {found} processes here (torchrun --nproc_per_node {found})"
+            )
+        return torch.device("cuda", local_rank)
+    if wanted == "mps" and not _has_mps():
+        raise UserError("DEVICE is mps, but torch sees no Apple GPU here; use DEVICE auto or cpu")
+    return torch.device(wanted)
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def _set_determinism(cfg: Config, device: torch.device) -> None:
+    if cfg.DETERMINISTIC:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it for fixed results
+        torch.use_deterministic_algorithms(True)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = not cfg.DETERMINISTIC

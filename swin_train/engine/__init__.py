@@ -1,0 +1,1 @@
+"""The engine: a run from its configuration to its last checkpoint."""

@@ -1,0 +1,121 @@
+"""Evaluation: every image once, whatever the number of processes."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swin_train.config import Config
+from swin_train.data.loader import EvalFeed
+from swin_train.data.workers import reported_worker_losses
+from swin_train.distributed import Runtime, launch
+from swin_train.engine.checkpoint import check_whole, read_train_json
+from swin_train.engine.precision import Precision, choose_precision
+from swin_train.errors import UserError
+from swin_train.record import Recorder
+from swin_train.tasks import Classification, build_task
+from swin_train.zoo import load_exact
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracies in percent and the mean cross-entropy, over ``num_images`` images.
+
+    ``topk`` is top-5 accuracy, or top-k with as many classes as there are when they are fewer.
+    """
+
+    top1: float
+    topk: float
+    k: int
+    loss: float
+    num_images: int
+
+    def __str__(self) -> str:
+        accuracies = f"Acc@1 {self.top1:.3f} Acc@{self.k} {self.topk:.3f}"
+        return f"{accuracies} loss {self.loss:.4f} ({self.num_images} images)"
+
+
+def evaluate(cfg: Config) -> Evaluation:
+    """Evaluate exactly the checkpoint that ``MODEL.RESUME`` names on the validation images.
+
+    Needs no training set and writes nothing.
+
+    Raises:
+        UserError: no checkpoint is named, or it does not fit the model or the classes.
+        DataError: an image cannot be decoded; a metric over the others would not be the metric.
+    """
+    with launch(cfg) as runtime, Recorder(None, runtime.is_main), reported_worker_losses():
+        if not cfg.MODEL.RESUME:
+            raise UserError("--eval needs the checkpoint to evaluate: give --resume PATH")
+        task = build_task(cfg, need_train=False)
+        model = task.build_model()
+        path = Path(cfg.MODEL.RESUME)
+        runtime.from_main(lambda: check_whole(path))
+        weights = load_exact(model, path, which=cfg.TEST.WEIGHTS)
+        _check_classes(cfg, task, _trained_classes(path, weights.metadata))
+        precision = choose_precision(cfg, runtime.device)
+        feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
+        result = evaluate_model(model.to(runtime.device), feed, precision, runtime)
+        logger.info("%s (%s weights, %s): %s", cfg.MODEL.RESUME, cfg.TEST.WEIGHTS, precision.name, result)
+    return result
+
+
+@torch.inference_mode()
+def evaluate_model(model: nn.Module, feed: EvalFeed, precision: Precision, runtime: Runtime) -> Evaluation:
+    """Return the metrics of ``model`` over all processes' images; it comes back in the mode it was in.
+
+    Counts and sums are added up over the processes and divided once, so the result does not depend on
+    how the images are spread; padding that evens out the processes' batches is masked.
+    """
+    was_training = model.training
+    model.eval()
+    sums: Tensor | None = None
+    k = 1
+    for batch in feed.batches():
+        with precision.autocast():
+            logits = model(batch.images).float()
+        k = min(5, logits.shape[1])
+        batch_sums = _sums(logits[batch.mask], batch.labels[batch.mask], k)
+        sums = batch_sums if sums is None else sums + batch_sums
+    model.train(was_training)
+    if sums is None:
+        sums = torch.zeros(4, dtype=torch.float64)
+    num_images, top1, topk, loss = runtime.sum(sums.to(runtime.device)).tolist()
+    return Evaluation(100 * top1 / num_images, 100 * topk / num_images, k, loss / num_images, int(num_images))
+
+
+def _sums(logits: Tensor, labels: Tensor, k: int) -> Tensor:
+    """Return [images, right at 1, right at k, loss] summed over a batch; float64 counts exactly to 2^53."""
+    right = logits.topk(k, dim=1).indices == labels[:, None]
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    images = torch.tensor(float(len(labels)), device=logits.device)
+    parts = torch.stack([images, right[:, :1].sum().float(), right.sum().float(), losses.sum()])
+    return parts if logits.device.type == "mps" else parts.double()  # Apple GPUs have no float64
+
+
+def _trained_classes(path: Path, metadata: Mapping[str, Any]) -> list[str] | None:
+    """Return the class names that a checkpoint of this project was trained on; None for a foreign one."""
+    if path.is_dir():
+        return read_train_json(path)["run"]["class_names"]
+    if path.suffix == ".safetensors" and "class_names" in metadata:
+        return json.loads(metadata["class_names"])
+    return None
+
+
+def _check_classes(cfg: Config, task: Classification, trained: list[str] | None) -> None:
+    if trained is None or tuple(trained) == task.class_names:
+        return
+    foreign = sorted(set(trained) ^ set(task.class_names))
+    raise UserError(
+        f"{cfg.MODEL.RESUME}: it was trained on other classes than {cfg.DATA.DATA_PATH} holds "
+        f"({len(foreign)} differ: {', '.join(foreign[:5])}), so its outputs mean other things; evaluate it "
+        f"on images of its own classes"
+    )

@@ -1,0 +1,159 @@
+"""Every number of a run that follows from others, computed once, frozen, printed first."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from swin_train.config import Config
+from swin_train.data.build import is_mixing
+from swin_train.data.sampler import BatchGeometry
+from swin_train.errors import UserError
+
+_BATCH_OF_BASE_LR = 512  # the learning rates of the configuration are for this many images an update
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The derived numbers of a run; learning rates are scaled to the global batch.
+
+    ``mix_group`` is 0 where images are not mixed.
+    """
+
+    num_images: int
+    num_classes: int
+    seed: int
+    world_size: int
+    global_batch: int
+    micro_batch: int
+    accumulation: int
+    mix_group: int
+    epochs: int
+    steps_per_epoch: int
+    warmup_steps: int
+    base_lr: float
+    warmup_lr: float
+    min_lr: float
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    def geometry(self, rank: int) -> BatchGeometry:
+        """Say which images of every update are ``rank``'s."""
+        return BatchGeometry(
+            num_images=self.num_images,
+            global_batch=self.global_batch,
+            world_size=self.world_size,
+            rank=rank,
+            micro_batch=self.micro_batch,
+            mix_group=self.mix_group,
+            seed=self.seed,
+        )
+
+    def __str__(self) -> str:
+        left_out = self.num_images - self.steps_per_epoch * self.global_batch
+        return "\n".join(
+            [
+                f"plan: {self.num_images} images, {self.num_classes} classes, "
+                f"{self.epochs} epochs x {self.steps_per_epoch} updates = {self.total_steps} updates",
+                f"      {self.global_batch} images an update = {self.world_size} process(es) x "
+                f"{self.accumulation} accumulation step(s) x up to {self.micro_batch} images"
+                + (f"; {left_out} images left over each epoch, others each time" if left_out else ""),
+                f"      learning rate {self.warmup_lr:.4g} -> {self.base_lr:.4g} in {self.warmup_steps} "
+                f"updates -> {self.min_lr:.4g} (configured rates x {self.global_batch}/{_BATCH_OF_BASE_LR})",
+            ]
+        )
+
+
+def make_plan(
+    cfg: Config,
+    *,
+    world_size: int,
+    num_images: int,
+    num_classes: int,
+    recorded: Mapping[str, Any] | None = None,
+) -> RunPlan:
+    """Derive the numbers of the run.
+
+    Args:
+        cfg: the configuration.
+        world_size: processes of this launch.
+        num_images: images of the training set.
+        num_classes: classes of the training set.
+        recorded: ``global_batch`` and ``mix_group`` of the run that is resumed, which hold on.
+
+    Raises:
+        UserError: the batch does not fit the processes, the mixing groups or the training set.
+    """
+    global_batch = _global_batch(cfg, world_size, recorded)
+    rank_batch = max(1, global_batch // world_size)
+    micro_batch = min(cfg.DATA.BATCH_SIZE, rank_batch)
+    mix_group = 0
+    if is_mixing(cfg):
+        mix_group = (
+            (recorded or {}).get("mix_group") or cfg.AUG.MIX_GROUP or math.gcd(micro_batch, rank_batch)
+        )
+    _check_batch(global_batch, world_size, mix_group, recorded is not None)
+    if mix_group and micro_batch % mix_group:
+        raise UserError(
+            f"DATA.BATCH_SIZE is {cfg.DATA.BATCH_SIZE}, but images are mixed in groups of {mix_group}"
+            f"{' (recorded with the run)' if recorded else ''}; it must be a multiple of {mix_group}"
+        )
+    if mix_group % 2:
+        raise UserError(
+            f"AUG.MIX_GROUP: images would be mixed in groups of {mix_group}, an odd number, but Mixup and "
+            f"CutMix pair images; choose an even DATA.BATCH_SIZE or an even AUG.MIX_GROUP that divides it"
+        )
+    if num_images < global_batch:
+        raise UserError(
+            f"{cfg.DATA.DATA_PATH}: the training set has {num_images} images, fewer than one update takes "
+            f"({global_batch}); choose DATA.BATCH_SIZE (now {cfg.DATA.BATCH_SIZE}) so that "
+            f"{world_size} process(es) x accumulation x batch is at most {num_images}"
+        )
+    steps_per_epoch = num_images // global_batch
+    lr_scale = global_batch / _BATCH_OF_BASE_LR
+    return RunPlan(
+        num_images=num_images,
+        num_classes=num_classes,
+        seed=cfg.SEED,
+        world_size=world_size,
+        global_batch=global_batch,
+        micro_batch=micro_batch,
+        accumulation=math.ceil(rank_batch / micro_batch),
+        mix_group=mix_group,
+        epochs=cfg.TRAIN.EPOCHS,
+        steps_per_epoch=steps_per_epoch,
+        warmup_steps=cfg.TRAIN.WARMUP_EPOCHS * steps_per_epoch,
+        base_lr=cfg.TRAIN.BASE_LR * lr_scale,
+        warmup_lr=cfg.TRAIN.WARMUP_LR * lr_scale,
+        min_lr=cfg.TRAIN.MIN_LR * lr_scale,
+    )
+
+
+def _global_batch(cfg: Config, world_size: int, recorded: Mapping[str, Any] | None) -> int:
+    wanted = cfg.TRAIN.GLOBAL_BATCH
+    if recorded is None:
+        return wanted or cfg.DATA.BATCH_SIZE * world_size * cfg.TRAIN.ACCUMULATION_STEPS
+    if wanted not in (0, recorded["global_batch"]):
+        raise UserError(
+            f"TRAIN.GLOBAL_BATCH is {wanted}, but the run that is resumed was started with "
+            f"{recorded['global_batch']}, which its learning rate and order of images follow; leave the key "
+            f"out, or start a new run under another TAG"
+        )
+    return int(recorded["global_batch"])
+
+
+def _check_batch(global_batch: int, world_size: int, mix_group: int, is_recorded: bool) -> None:
+    unit = mix_group or 1
+    if global_batch % (world_size * unit) == 0:
+        return
+    possible = [n for n in range(1, global_batch + 1) if global_batch % (n * unit) == 0]
+    shown = ", ".join(map(str, possible)) or "none"
+    groups = f" in whole mixing groups of {unit} images" if mix_group else ""
+    recorded = " (recorded with the run)" if is_recorded else ""
+    raise UserError(
+        f"TRAIN.GLOBAL_BATCH: {global_batch} images an update{recorded} cannot be divided among "
+        f"{world_size} processes{groups}; process counts that can: {shown}"
+    )

@@ -1,0 +1,87 @@
+"""The folder a run lives in: made, locked and described before anything is trained."""
+
+import fcntl
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import torch
+import torchvision
+
+from swin_train.config import Config, dump, output_dir, to_dict
+from swin_train.distributed import Runtime
+from swin_train.errors import UserError
+
+
+class RunFolder:
+    """``OUTPUT/MODEL.NAME/TAG``, held by one run at a time.
+
+    Raises:
+        UserError: in every process, when the folder cannot be written or another run holds it.
+    """
+
+    def __init__(self, cfg: Config, runtime: Runtime) -> None:
+        self.path: Path = output_dir(cfg)
+        self._lock: IO[str] | None = None
+        runtime.from_main(lambda: self._open(cfg))
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the training states are."""
+        return self.path / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        """Where the weights for use elsewhere are."""
+        return self.path / "weights"
+
+    def describe(self, cfg: Config, facts: dict[str, object]) -> None:
+        """Write ``config.yaml``, as it was given, and ``run.json``, with everything that was resolved."""
+        (self.path / "config.yaml").write_text(dump(cfg), encoding="utf-8")
+        description = {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "command": sys.argv,
+            **facts,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "torchvision": torchvision.__version__,
+            },
+            "config": to_dict(cfg),
+        }
+        (self.path / "run.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+
+    def _open(self, cfg: Config) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.weights.mkdir(exist_ok=True)
+            self._lock = (self.path / "run.lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"OUTPUT: {self.path} cannot be written ({error.strerror}); name another folder with --output"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when we die
+        except OSError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "unknown"
+            raise UserError(
+                f"OUTPUT: {self.path} is in use by another run ({holder}); wait for it, or choose another TAG"
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {platform.node()}")
+        self._lock.flush()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.close()

@@ -1,0 +1,155 @@
+"""Everything of a run that changes while it trains, and its form on disk."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from swin_train.distributed import unwrap
+from swin_train.engine.plan import RunPlan
+from swin_train.errors import UserError
+
+
+@dataclass
+class TrainState:
+    """Model, optimizer, averaged weights and counters.
+
+    ``step`` counts updates; with the plan it says where in the run we are, so it is the only counter, and
+    since all randomness is a function of it no generator has to be saved.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    scaler: GradScaler
+    plan: RunPlan
+    ema: ModelEmaV3 | None = None
+    step: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.step // self.plan.steps_per_epoch
+
+    @property
+    def step_in_epoch(self) -> int:
+        """Updates made in the epoch that is under way."""
+        return self.step % self.plan.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last update has been made."""
+        return self.step >= self.plan.total_steps
+
+    def weights(self) -> dict[str, nn.Module]:
+        """Return the models that are evaluated and kept: ``raw`` and, where it is on, ``ema``."""
+        models = {"raw": unwrap(self.model)}
+        if self.ema is not None:
+            models["ema"] = self.ema.module
+        return models
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what has to be saved: ``model.NAME``, ``ema.NAME`` and ``optim.NAME.WHAT``."""
+        tensors = {f"model.{name}": value for name, value in unwrap(self.model).state_dict().items()}
+        if self.ema is not None:
+            tensors |= {f"ema.{name}": value for name, value in self.ema.module.state_dict().items()}
+        for name, parameter in unwrap(self.model).named_parameters():
+            for what, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    tensors[f"optim.{name}.{what}"] = value
+        return tensors
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what has to be saved and is no tensor, as plain JSON values."""
+        scalars = {
+            f"{name}.{what}": value
+            for name, parameter in unwrap(self.model).named_parameters()
+            for what, value in self.optimizer.state.get(parameter, {}).items()
+            if isinstance(value, int | float)
+        }
+        # NVIDIA's apex counts its steps in the group rather than beside each parameter.
+        group_steps = [group["step"] for group in self.optimizer.param_groups if "step" in group]
+        return {
+            "step": self.step,
+            "best": self.best,
+            "scaler": self.scaler.state_dict(),
+            "optim_scalars": scalars,
+            "optim_group_steps": group_steps,
+        }
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Take over a saved state.
+
+        Raises:
+            UserError: its tensors are not those of this model and optimizer; nothing is changed then.
+        """
+        own = self.tensors()
+        _check_same(
+            {name: value for name, value in own.items() if not name.startswith("optim.")},
+            {name: value for name, value in tensors.items() if not name.startswith("optim.")},
+        )
+        unwrap(self.model).load_state_dict(_below("model.", tensors))
+        if self.ema is not None:
+            self.ema.module.load_state_dict(_below("ema.", tensors))
+        self._restore_optimizer(_below("optim.", tensors), numbers)
+        if self.scaler.is_enabled() and numbers["scaler"]:
+            self.scaler.load_state_dict(numbers["scaler"])
+        self.step = numbers["step"]
+        self.best = dict(numbers["best"])
+
+    def _restore_optimizer(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        values: dict[str, Any] = tensors | numbers["optim_scalars"]
+        by_parameter: dict[str, dict[str, Any]] = {}
+        for key, value in values.items():
+            name, _, what = key.rpartition(".")
+            by_parameter.setdefault(name, {})[what] = value
+        names = {parameter: name for name, parameter in unwrap(self.model).named_parameters()}
+        order = [names[p] for group in self.optimizer.param_groups for p in group["params"]]
+        unknown = sorted(set(by_parameter) - set(order))
+        if unknown:
+            raise UserError(
+                f"checkpoint: it holds optimizer state of {len(unknown)} parameter(s) that this run does not "
+                f"train, {unknown[0]} first; resume with the TRAIN.FREEZE and TRAIN.OPTIMIZER it was "
+                f"saved with"
+            )
+        state = self.optimizer.state_dict()
+        state["state"] = {i: by_parameter[name] for i, name in enumerate(order) if name in by_parameter}
+        for group, step in zip(state["param_groups"], numbers["optim_group_steps"], strict=False):
+            group["step"] = step
+        self.optimizer.load_state_dict(state)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _check_same(own: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
+    differences = [f"{name} is missing" for name in own if name not in saved]
+    differences += [f"{name} is not part of this run" for name in saved if name not in own]
+    differences += [
+        f"{name} has shape {list(saved[name].shape)}, this run's has {list(value.shape)}"
+        for name, value in own.items()
+        if name in saved and saved[name].shape != value.shape
+    ]
+    if differences:
+        shown = "".join(f"\n  - {line}" for line in differences[:10])
+        raise UserError(
+            f"checkpoint: it does not fit the model of this run, {len(differences)} difference(s):{shown}\n"
+            f"resume with the model and TRAIN.EMA_DECAY it was saved with, or start under another TAG"
+        )
+
+
+def seed_library_generators(seed: int, device: torch.device) -> None:
+    """Set torch's own generators, which dropout inside modules draws from.
+
+    Done at every update, so that a resumed run draws the same without saving a generator's state.
+    """
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 100 us, this one
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

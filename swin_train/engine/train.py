@@ -1,0 +1,198 @@
+"""A training run, from its configuration to its last checkpoint."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from timm.utils import ModelEmaV3
+
+from swin_train.config import Config
+from swin_train.data.draws import Stream, key
+from swin_train.data.loader import EvalFeed
+from swin_train.data.workers import reported_worker_losses
+from swin_train.distributed import Runtime, launch, parallelize, unwrap
+from swin_train.engine.checkpoint import Checkpointer, run_facts
+from swin_train.engine.epoch import Pace, Run, train_epoch
+from swin_train.engine.evaluate import Evaluation, evaluate_model
+from swin_train.engine.plan import RunPlan, make_plan
+from swin_train.engine.precision import Precision, choose_precision
+from swin_train.engine.run_folder import RunFolder
+from swin_train.engine.state import TrainState, seed_library_generators
+from swin_train.models.freeze import freeze
+from swin_train.optim.optimizers import build_optimizer
+from swin_train.optim.schedules import build_schedule
+from swin_train.record import Recorder
+from swin_train.tasks import Classification, build_task
+from swin_train.zoo import load_pretrained
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended: where it is, its last evaluation, and the best top-1 of each kind of weights.
+
+    ``best`` has the keys ``raw`` and, where averaging is on, ``ema``; ``evaluation`` is None when nothing
+    was left to train.
+    """
+
+    folder: Path
+    evaluation: Evaluation | None
+    best: dict[str, float]
+
+
+def train(cfg: Config) -> Summary:
+    """Train as ``cfg`` says, from scratch or from the last checkpoint in its output folder.
+
+    Raises:
+        UserError: something that the user can mend. What can be known at the start is raised before
+            anything is trained.
+    """
+    with (
+        launch(cfg) as runtime,
+        RunFolder(cfg, runtime) as folder,
+        reported_worker_losses(),
+        Recorder(folder.path, runtime.is_main) as recorder,
+    ):
+        task = build_task(cfg)
+        checkpoints = Checkpointer(cfg, folder, runtime)
+        plan = _make_plan(cfg, task, checkpoints, runtime)
+        precision = choose_precision(cfg, runtime.device)
+        state = _build_state(cfg, task, plan, precision, runtime, is_new=checkpoints.source is None)
+        checkpoints.resume(state)  # last: everything that is restored exists now
+        if runtime.is_main:
+            folder.describe(cfg, run_facts(plan, task.class_names))
+        recorder.start(state.step)
+        run = Run(
+            cfg=cfg,
+            task=task,
+            state=state,
+            schedule=build_schedule(cfg, plan),
+            train_feed=task.build_train_feed(plan.geometry(runtime.rank), runtime.device),
+            precision=precision,
+            runtime=runtime,
+            recorder=recorder,
+            checkpoints=checkpoints,
+            pace=Pace(state.step),
+        )
+        val_feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
+        evaluation = None
+        while not state.finished:
+            train_epoch(run)
+            evaluation = _evaluate(run, val_feed)
+            if state.epoch % cfg.SAVE_FREQ == 0 or state.finished:
+                checkpoints.save_weights("last", state, "raw", _facts(run, "raw", evaluation))
+                checkpoints.save(state, task.class_names)
+        _report(folder.path, run)
+        return Summary(folder.path, evaluation, dict(state.best))
+
+
+def _make_plan(cfg: Config, task: Classification, checkpoints: Checkpointer, runtime: Runtime) -> RunPlan:
+    assert task.train_data is not None
+    plan = make_plan(
+        cfg,
+        world_size=runtime.world_size,
+        num_images=task.train_data.num_images,
+        num_classes=task.num_classes,
+        recorded=checkpoints.recorded,
+    )
+    checkpoints.check_identity(plan, task.class_names)
+    logger.info("%s", plan)
+    return plan
+
+
+def _build_state(
+    cfg: Config,
+    task: Classification,
+    plan: RunPlan,
+    precision: Precision,
+    runtime: Runtime,
+    *,
+    is_new: bool,
+) -> TrainState:
+    seed_library_generators(key(plan.seed, Stream.INIT), runtime.device)
+    model = task.build_model()
+    if cfg.MODEL.PRETRAINED and is_new:  # before wrapping, while names and shapes are plain
+        logger.info("%s: %s", cfg.MODEL.PRETRAINED, load_pretrained(model, cfg.MODEL.PRETRAINED))
+    elif cfg.MODEL.PRETRAINED:
+        logger.info("MODEL.PRETRAINED is not read: the run goes on from its own checkpoint")
+    freeze(model, cfg.TRAIN.FREEZE)
+    model = parallelize(model, runtime)
+    state = TrainState(
+        model=model,
+        optimizer=build_optimizer(cfg, unwrap(model), base_lr=plan.base_lr, device=runtime.device),
+        scaler=precision.scaler,
+        plan=plan,
+        ema=ModelEmaV3(unwrap(model), decay=cfg.TRAIN.EMA_DECAY) if cfg.TRAIN.EMA_DECAY else None,
+    )
+    if is_new:
+        state.step = cfg.TRAIN.START_EPOCH * plan.steps_per_epoch
+    logger.info(
+        "%s on %d x %s in %s", cfg.MODEL.NAME, runtime.world_size, runtime.device.type, precision.name
+    )
+    return state
+
+
+def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
+    """Evaluate every kind of weights, record it, and keep the best of each; return the raw one's."""
+    state = run.state
+    results = {
+        kind: evaluate_model(model, feed, run.precision, run.runtime)
+        for kind, model in state.weights().items()
+    }
+    raw = results["raw"]
+    numbers: dict[str, float] = {
+        "step": state.step,
+        "epoch": state.epoch,
+        "num_images": raw.num_images,
+        "bad_images": run.num_bad_images,
+    }
+    for kind, result in results.items():
+        prefix = "" if kind == "raw" else f"{kind}_"
+        numbers |= {
+            f"{prefix}top1": result.top1,
+            f"{prefix}top{result.k}": result.topk,
+            f"{prefix}loss": result.loss,
+        }
+        logger.info("val epoch %d %s%s", state.epoch, "" if kind == "raw" else f"{kind} ", result)
+        if result.top1 > state.best.get(kind, -1.0):
+            state.best[kind] = result.top1
+            name = "best" if kind == "raw" else f"best_{kind}"
+            run.checkpoints.save_weights(name, state, kind, _facts(run, kind, result))
+    run.recorder.evaluation(numbers)
+    return raw
+
+
+def _facts(run: Run, kind: str, result: Evaluation) -> dict[str, str]:
+    """Return what travels with weights, so that they cannot be used wrongly elsewhere; each value is JSON."""
+    cfg = run.cfg
+    facts = {
+        "model": cfg.MODEL.NAME,
+        "class_names": list(run.task.class_names),
+        "img_size": cfg.DATA.IMG_SIZE,
+        "interpolation": cfg.DATA.INTERPOLATION,
+        "crop": cfg.TEST.CROP,
+        "mean": list(cfg.DATA.MEAN),
+        "std": list(cfg.DATA.STD),
+        "step": run.state.step,
+        "epoch": run.state.epoch,
+        "top1": result.top1,
+    }
+    return {"weights": kind} | {name: json.dumps(value) for name, value in facts.items()}
+
+
+def _report(folder: Path, run: Run) -> None:
+    state = run.state
+    if run.num_bad_images:
+        names = ", ".join(bad.name for bad in run.train_feed.bad_images[:10])
+        logger.warning(
+            "%d training image(s) could not be decoded and were replaced by others of their class; this "
+            "process met: %s",
+            run.num_bad_images,
+            names or "none of them",
+        )
+    best = ", ".join(f"{kind} {top1:.3f}" for kind, top1 in state.best.items())
+    logger.info(
+        "done: %d updates, best Acc@1 %s; everything is in %s", state.step, best or "not measured", folder
+    )

@@ -1,0 +1,113 @@
+"""What tests share: a few real digits as an image folder, a tiny Swin, and main.py as a user starts it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPO = Path(__file__).resolve().parents[1]
+
+# A Swin that takes milliseconds: 16 px, two stages, shifted windows in the first.
+TINY = {
+    "DATA.IMG_SIZE": 16,
+    "DATA.BATCH_SIZE": 8,
+    "DATA.NUM_WORKERS": 0,
+    "MODEL.NAME": "tiny",
+    "MODEL.DROP_PATH_RATE": 0.2,
+    "MODEL.SWIN.PATCH_SIZE": 2,
+    "MODEL.SWIN.EMBED_DIM": 8,
+    "MODEL.SWIN.DEPTHS": [2, 1],
+    "MODEL.SWIN.NUM_HEADS": [1, 2],
+    "MODEL.SWIN.WINDOW_SIZE": 4,
+    "TRAIN.EPOCHS": 2,
+    "TRAIN.WARMUP_EPOCHS": 1,
+    "TRAIN.BASE_LR": 0.05,
+    "PRINT_FREQ": 1,
+    "DEVICE": "cpu",
+}
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four classes of real digits, 10 to train on and 5 to evaluate on in each, as 16 px PNG files."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    folder = tmp_path_factory.mktemp("digits")
+    for label in range(4):
+        chosen = images[labels == label][:15].reshape(-1, 8, 8)
+        for i, pixels in enumerate(chosen):
+            path = folder / ("train" if i < 10 else "val") / f"digit_{label}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((pixels * 15).astype(np.uint8)).resize((16, 16)).save(path)
+    return folder
+
+
+@pytest.fixture
+def tiny_opts(digits: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """Give the overrides of a tiny run on the digits: a flat list of keys and values, changed as asked."""
+
+    def opts(**changes: object) -> list[str]:
+        keys = TINY | {"DATA.DATA_PATH": str(digits), "OUTPUT": str(tmp_path / "output")}
+        keys |= {name.replace("__", "."): value for name, value in changes.items()}
+        return [part for key, value in keys.items() for part in (key, _text(value))]
+
+    return opts
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def run_main(
+    *arguments: str,
+    processes: int = 0,
+    env: dict[str, str] | None = None,
+    cwd: Path = REPO,
+    timeout: float = 120,
+) -> subprocess.CompletedProcess[str]:
+    """Run main.py to its end; with ``processes`` by torchrun."""
+    return subprocess.run(
+        main_command(*arguments, processes=processes),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+        env=main_environment(env),
+    )
+
+
+def main_command(*arguments: str, processes: int = 0) -> list[str]:
+    """Return the command line of main.py, under torchrun where ``processes`` is not 0."""
+    launcher: Sequence[str] = ()
+    if processes:
+        launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes))
+    return [sys.executable, *launcher, str(REPO / "main.py"), *arguments]
+
+
+def main_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
+    """Return an environment without traces of an outer launcher, one thread a process."""
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    return {**clean, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **(extra or {})}
+
+
+@pytest.fixture(name="run_main")
+def _run_main() -> Callable[..., subprocess.CompletedProcess[str]]:
+    return run_main
+
+
+@pytest.fixture(name="main_command")
+def _main_command() -> Callable[..., list[str]]:
+    return main_command
+
+
+@pytest.fixture(name="main_environment")
+def _main_environment() -> Callable[..., dict[str, str]]:
+    return main_environment

@@ -1,0 +1,243 @@
+"""What a user can mend ends with one clear message and its exit status, without a traceback."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from swin_train.cli.main import main
+
+
+@pytest.fixture
+def data(digits: Path, tmp_path: Path) -> Path:
+    """A copy of the digits to spoil."""
+    return Path(shutil.copytree(digits, tmp_path / "data"))
+
+
+@pytest.fixture
+def fail(tiny_opts, data, capsys):
+    """Run main.py in this process with the spoilt data; return its exit status and its message."""
+
+    def run(*flags: str, **changes: object) -> tuple[int, str]:
+        opts = tiny_opts(**{"DATA__DATA_PATH": str(data), **changes})
+        status = main(["--cfg", "swin_tiny_patch4_window7_224", *flags, "--opts", *opts])
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        assert error.count("error: ") == 1
+        return status, error.split("error: ")[1]
+
+    return run
+
+
+def test_a_data_path_that_is_missing(fail):
+    status, message = fail(DATA__DATA_PATH="/nowhere/images")
+
+    assert status == 2
+    assert "DATA.DATA_PATH" in message
+    assert "/nowhere/images" in message
+
+
+def test_a_data_path_that_is_not_given(fail):
+    status, message = fail(DATA__DATA_PATH="")
+
+    assert status == 2
+    assert "DATA.DATA_PATH" in message
+
+
+def test_a_folder_without_train(fail, data):
+    shutil.rmtree(data / "train")
+
+    status, message = fail()
+
+    assert status == 2
+    assert "train" in message
+    assert "val" in message  # what is there instead
+
+
+def test_an_empty_class(fail, data):
+    for file in (data / "train/digit_2").iterdir():
+        file.unlink()
+
+    status, message = fail()
+
+    assert status == 2
+    assert "digit_2" in message
+
+
+def test_class_sets_that_differ(fail, data):
+    (data / "val/digit_3").rename(data / "val/digit_three")
+
+    status, message = fail()
+
+    assert status == 2
+    assert "digit_3" in message
+    assert "digit_three" in message
+
+
+def test_a_class_count_that_disagrees(fail):
+    status, message = fail(MODEL__NUM_CLASSES=1000)
+
+    assert status == 2
+    assert "MODEL.NUM_CLASSES is 1000 (--opts)" in message
+    assert "holds 4 classes" in message
+
+
+def test_class_weights_that_do_not_fit(fail):
+    status, message = fail(TRAIN__CLASS_WEIGHTS=[1, 2])
+
+    assert status == 2
+    assert "TRAIN.CLASS_WEIGHTS has 2 numbers" in message
+    assert "holds 4 classes" in message
+
+
+def test_a_training_image_that_cannot_be_decoded(fail, data):
+    (data / "train/digit_1/3.png").write_bytes(b"not an image")
+
+    status, message = fail()
+
+    assert status == 5
+    assert "train/digit_1/3.png" in message
+    assert "DATA.MAX_BAD_IMAGES is 0" in message
+
+
+def test_bad_training_images_are_replaced_up_to_the_limit_and_reported(tiny_opts, data, capsys):
+    (data / "train/digit_1/3.png").write_bytes(b"not an image")
+    opts = tiny_opts(DATA__DATA_PATH=str(data), DATA__MAX_BAD_IMAGES=1)
+
+    status = main(["--cfg", "swin_tiny_patch4_window7_224", "--opts", *opts])
+
+    error = capsys.readouterr().err
+    assert status == 0
+    assert error.count("train/digit_1/3.png") == 1 + 1  # when it was met, and in the closing report
+    assert "1 training image(s) could not be decoded" in error
+
+
+def test_a_validation_image_that_cannot_be_decoded(fail, data):
+    (data / "val/digit_1/10.png").write_bytes(b"not an image")
+
+    status, message = fail(DATA__MAX_BAD_IMAGES=100)
+
+    assert status == 5
+    assert "val/digit_1/10.png" in message
+
+
+def test_a_training_set_smaller_than_a_batch(fail):
+    status, message = fail(DATA__BATCH_SIZE=64)
+
+    assert status == 2
+    assert "has 40 images, fewer than one update takes (64)" in message
+
+
+def test_an_odd_batch_with_mixup(fail):
+    status, message = fail(DATA__BATCH_SIZE=5)
+
+    assert status == 2
+    assert "5" in message
+    assert "even" in message
+
+
+def test_an_image_size_that_does_not_fit_names_those_that_do(fail):
+    status, message = fail(DATA__IMG_SIZE=20)
+
+    assert status == 2
+    assert "DATA.IMG_SIZE is 20" in message
+    assert "16" in message
+    assert "32" in message
+
+
+def test_more_warmup_than_epochs(fail):
+    status, message = fail(TRAIN__WARMUP_EPOCHS=20)
+
+    assert status == 2
+    assert "TRAIN.EPOCHS is 2" in message
+    assert "TRAIN.WARMUP_EPOCHS" in message
+
+
+def test_eval_without_a_checkpoint(fail):
+    status, message = fail("--eval")
+
+    assert status == 2
+    assert "--resume" in message
+
+
+def test_a_checkpoint_of_another_architecture_names_both(fail, tiny_opts, data, tmp_path, capsys):
+    opts = tiny_opts(DATA__DATA_PATH=str(data))
+    assert main(["--cfg", "swin_tiny_patch4_window7_224", "--opts", *opts]) == 0
+    capsys.readouterr()
+    checkpoint = tmp_path / "output/tiny/default/weights/last.safetensors"
+
+    for flags in (["--eval", "--resume"], ["--tag", "other", "--pretrained"]):
+        status, message = fail(*flags, str(checkpoint), MODEL__SWIN__DEPTHS=[2, 3])
+
+        assert status == 2
+        assert "depths [2, 1]" in message
+        assert "depths [2, 3]" in message
+
+
+def test_pretrained_weights_without_a_matching_tensor(fail, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "resnet.safetensors")
+
+    status, message = fail("--pretrained", str(tmp_path / "resnet.safetensors"))
+
+    assert status == 2
+    assert "none of its 1 tensors" in message
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--pretrained"])
+def test_a_checkpoint_that_is_missing(fail, flag):
+    status, message = fail(flag, "/nowhere/swin.pth")
+
+    assert status == 2
+    assert "/nowhere/swin.pth" in message
+
+
+def test_a_local_rank_that_is_missing(fail, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    status, message = fail()
+
+    assert status == 2
+    assert "LOCAL_RANK not set; start with torchrun" in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"DATA__ZIP_MODE": True}, {"DATA__DATASET": "imagenet22K"}],
+    ids=["zip", "imagenet22K"],
+)
+def test_data_formats_of_a_later_version(fail, changes):
+    status, message = fail(**changes)
+
+    assert status == 2
+    assert next(iter(changes)).replace("__", ".") in message
+
+
+def test_models_of_a_later_version(capsys, data, tmp_path):
+    status = main(
+        [
+            "--cfg",
+            "swinv2_tiny_patch4_window8_256",
+            "--data-path",
+            str(data),
+            "--output",
+            str(tmp_path / "out"),
+        ]
+        + ["--batch-size", "8", "--device", "cpu", "--opts", "DATA.NUM_WORKERS", "0"]
+    )
+
+    assert status == 2
+    assert "MODEL.TYPE: no model is called 'swinv2'; known are: swin" in capsys.readouterr().err
+
+
+def test_several_mistakes_are_said_at_once(fail):
+    status, message = fail(TRAIN__EPOCHS="many", TRAIN__BASE_LR=-1.0, TRAIN__EPOCH=3)
+
+    assert status == 2
+    assert message.startswith("3 problems in the configuration")
+    assert "TRAIN.EPOCHS" in message
+    assert "TRAIN.BASE_LR" in message
+    assert "TRAIN.EPOCH" in message

@@ -1,0 +1,244 @@
+"""Resuming: bit-identical to a run that was never stopped."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+
+import pytest
+
+import swin_train.engine.checkpoint
+import swin_train.engine.epoch
+from swin_train import load_config, train
+from swin_train.config import output_dir
+from swin_train.engine.commit import verify_folder
+from swin_train.errors import StorageError, UserError
+
+
+class Stop(Exception):
+    """Stands for whatever ended the process."""
+
+
+def stop_before(monkeypatch, step):
+    """Let training die before the update that follows ``step`` updates."""
+    real = swin_train.engine.epoch.train_step
+
+    def dying(state, *args, **kwargs):
+        if state.step == step:
+            raise Stop
+        return real(state, *args, **kwargs)
+
+    monkeypatch.setattr(swin_train.engine.epoch, "train_step", dying)
+
+
+def final_state(folder):
+    """SHA-256 of the last training state: model, averaged model and optimizer."""
+    last = sorted((folder / "checkpoints").glob("step-*"))[-1]
+    return last.name, hashlib.sha256((last / "state.safetensors").read_bytes()).hexdigest()
+
+
+RECIPE = {"TRAIN__EMA_DECAY": 0.9, "MODEL__DROP_RATE": 0.1, "SAVE_STEPS": 2}
+
+
+@pytest.fixture
+def undisturbed(tiny_opts, tmp_path):
+    return train(load_config(None, tiny_opts(**RECIPE, OUTPUT=str(tmp_path / "undisturbed")))).folder
+
+
+@pytest.mark.parametrize("step", [1, 3, 5, 8])  # before any save, in an epoch, at its end, in the next
+def test_a_stopped_run_ends_bit_identical(tiny_opts, undisturbed, monkeypatch, step):
+    cfg = load_config(None, tiny_opts(**RECIPE))
+    with monkeypatch.context() as patch:
+        stop_before(patch, step)
+        with pytest.raises(Stop):
+            train(cfg)
+
+    resumed = train(cfg).folder
+
+    assert final_state(resumed) == final_state(undisturbed)
+    steps = [json.loads(line)["step"] for line in (resumed / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10]  # each once; an evaluation at 5 and 10
+
+
+def test_the_number_of_workers_changes_nothing(tiny_opts, undisturbed):
+    resumed = train(load_config(None, tiny_opts(**RECIPE, DATA__NUM_WORKERS=2))).folder
+
+    assert final_state(resumed) == final_state(undisturbed)
+
+
+def test_another_seed_gives_another_run(tiny_opts, undisturbed):
+    other = train(load_config(None, tiny_opts(**RECIPE, SEED=1))).folder
+
+    assert final_state(other) != final_state(undisturbed)
+
+
+def test_a_damaged_checkpoint_is_passed_over(tiny_opts, undisturbed, monkeypatch, caplog):
+    cfg = load_config(None, tiny_opts(**RECIPE))
+    with monkeypatch.context() as patch:
+        stop_before(patch, 9)
+        with pytest.raises(Stop):
+            train(cfg)
+    newest = sorted((undisturbed.parents[2] / "output/tiny/default/checkpoints").glob("step-*"))[-1]
+    state = newest / "state.safetensors"
+    damaged = bytearray(state.read_bytes())
+    damaged[-1] ^= 1
+    state.write_bytes(damaged)
+
+    resumed = train(cfg).folder
+
+    assert "checkpoint passed over" in (resumed / "log.txt").read_text()
+    assert f"{newest.name}/state.safetensors has another SHA-256" in (resumed / "log.txt").read_text()
+    assert final_state(resumed) == final_state(undisturbed)
+
+
+def test_a_failed_save_ends_the_run_and_leaves_older_checkpoints(tiny_opts, monkeypatch):
+    real = swin_train.engine.checkpoint.save_file
+
+    def full(tensors, path):
+        real(tensors, path)
+        if "00000010" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(swin_train.engine.checkpoint, "save_file", full)
+    cfg = load_config(None, tiny_opts())
+
+    with pytest.raises(StorageError, match=r"step-00000010: cannot be written .*No space left.*intact"):
+        train(cfg)
+
+    checkpoints = output_dir(cfg) / "checkpoints"
+    assert [path.name for path in checkpoints.iterdir()] == ["step-00000005"]
+    verify_folder(checkpoints / "step-00000005")
+
+
+def test_when_no_checkpoint_is_whole_nothing_is_overwritten(tiny_opts):
+    cfg = load_config(None, tiny_opts())
+    folder = train(cfg).folder
+    for manifest in folder.glob("checkpoints/*/MANIFEST.json"):
+        manifest.unlink()
+
+    with pytest.raises(UserError, match=r"none of its 2 checkpoint\(s\) is whole"):
+        train(cfg)
+
+
+def test_a_finished_run_stays_as_it_is(tiny_opts):
+    cfg = load_config(None, tiny_opts())
+    folder = train(cfg).folder
+    before = final_state(folder)
+
+    again = train(cfg)
+
+    assert again.evaluation is None
+    assert final_state(folder) == before
+
+
+def test_a_longer_run_goes_on_from_a_finished_one(tiny_opts):
+    train(load_config(None, tiny_opts()))
+
+    longer = train(load_config(None, tiny_opts(TRAIN__EPOCHS=3)))
+
+    assert final_state(longer.folder)[0] == "step-00000015"
+
+
+def test_only_the_newest_checkpoints_are_kept(tiny_opts):
+    folder = train(load_config(None, tiny_opts(TRAIN__EPOCHS=4, SAVE_KEEP=2))).folder
+
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "step-00000015",
+        "step-00000020",
+    ]
+
+
+def test_a_run_is_not_overwritten_when_it_may_not_be_resumed(tiny_opts):
+    train(load_config(None, tiny_opts()))
+
+    with pytest.raises(UserError, match=r"a run is there already and TRAIN\.AUTO_RESUME is off"):
+        train(load_config(None, tiny_opts(TRAIN__AUTO_RESUME=False)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"SEED": 7}, r"SEED was 0, now 7"),
+        ({"TRAIN__GLOBAL_BATCH": 4}, r"TRAIN.GLOBAL_BATCH is 4, but .* started with 8"),
+        (
+            {"MODEL__SWIN__EMBED_DIM": 16},
+            r"patch_embed.proj.weight has shape \[8, 3, 2, 2\], this run's has \[16",
+        ),
+        ({"TRAIN__EMA_DECAY": 0.9}, r"ema\.\S+ is missing"),
+        ({"TRAIN__FREEZE": "stages 1"}, r"optimizer state of .* that this run does not train"),
+    ],
+)
+def test_what_identifies_a_run_cannot_change(tiny_opts, change, message):
+    train(load_config(None, tiny_opts()))
+
+    with pytest.raises(UserError, match=message):
+        train(load_config(None, tiny_opts(**change, TRAIN__EPOCHS=3)))
+
+
+def test_other_images_are_refused(tiny_opts, digits, tmp_path):
+    train(load_config(None, tiny_opts()))
+    for split in ("train", "val"):
+        (tmp_path / "fewer" / split).mkdir(parents=True)
+        for label in range(3):
+            (tmp_path / "fewer" / split / f"digit_{label}").symlink_to(digits / split / f"digit_{label}")
+
+    with pytest.raises(UserError, match=r"training images was 40, now 30; classes was \['digit_0'"):
+        train(load_config(None, tiny_opts(DATA__DATA_PATH=str(tmp_path / "fewer"))))
+
+
+def test_resume_by_name_goes_on_in_another_folder(tiny_opts, tmp_path):
+    first = train(load_config(None, tiny_opts()))
+
+    for source in (first.folder, first.folder / "checkpoints", first.folder / "checkpoints/step-00000010"):
+        longer = train(
+            load_config(
+                None, tiny_opts(TAG=f"from_{source.name}", MODEL__RESUME=str(source), TRAIN__EPOCHS=3)
+            )
+        )
+        assert [path.name for path in (longer.folder / "checkpoints").iterdir()] == ["step-00000015"]
+
+
+def test_resume_from_weights_alone_is_an_error(tiny_opts):
+    folder = train(load_config(None, tiny_opts())).folder
+
+    with pytest.raises(
+        UserError, match=r"no training state to go on from.*--pretrained \S+last\.safetensors"
+    ):
+        train(
+            load_config(None, tiny_opts(TAG="other", MODEL__RESUME=str(folder / "weights/last.safetensors")))
+        )
+
+
+def test_resume_from_nowhere_is_an_error(tiny_opts):
+    with pytest.raises(UserError, match=r"MODEL.RESUME: /nowhere does not exist"):
+        train(load_config(None, tiny_opts(MODEL__RESUME="/nowhere")))
+
+
+def test_a_folder_in_use_is_refused_before_anything_is_written(tiny_opts):
+    cfg = load_config(None, tiny_opts())
+    folder = train(cfg).folder
+    before = (folder / "log.txt").read_text()
+
+    with (folder / "run.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"in use by another run \(process \d+ on \S+\)"):
+            train(cfg)
+
+    assert (folder / "log.txt").read_text() == before
+
+
+def test_an_output_that_cannot_be_written_is_an_error(tiny_opts, tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UserError, match=r"OUTPUT: .*file/tiny/default cannot be written \(Not a directory\)"):
+        train(load_config(None, tiny_opts(OUTPUT=str(tmp_path / "file"))))
+
+
+def test_logging_is_left_as_it_was(tiny_opts):
+    package = logging.getLogger("swin_train")
+    before = (package.level, package.propagate, list(package.handlers))
+
+    train(load_config(None, tiny_opts()))
+
+    assert (package.level, package.propagate, list(package.handlers)) == before

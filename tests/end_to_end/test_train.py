@@ -1,0 +1,207 @@
+"""The main job in one process: train, evaluate, fine-tune."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from swin_train import evaluate, load_config, train
+from swin_train.errors import NumericsError, UserError
+
+
+def records(folder, kind):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [record for record in lines if record["kind"] == kind]
+
+
+def test_a_run_leaves_what_it_promises(tiny_opts):
+    summary = train(load_config(None, tiny_opts()))
+
+    folder = summary.folder
+    assert [path.name for path in sorted((folder / "checkpoints").iterdir())] == [
+        "step-00000005",
+        "step-00000010",
+    ]
+    assert {path.name for path in (folder / "weights").iterdir()} == {"best.safetensors", "last.safetensors"}
+    assert [record["step"] for record in records(folder, "train")] == list(range(1, 11))
+    assert [record["epoch"] for record in records(folder, "val")] == [1, 2]
+    assert all(record["num_images"] == 20 for record in records(folder, "val"))
+    assert list((folder / "tensorboard").iterdir())
+    assert "2 epochs x 5 updates" in (folder / "log.txt").read_text()
+    assert max(record["top1"] for record in records(folder, "val")) == summary.best["raw"]
+
+
+def test_config_yaml_is_as_given_and_starts_the_same_run(tiny_opts):
+    cfg = load_config(None, tiny_opts())
+    summary = train(cfg)
+
+    again = load_config(summary.folder / "config.yaml")
+
+    assert again == cfg
+    assert again.TRAIN.BASE_LR == 0.05  # not scaled to the batch
+
+
+def test_evaluate_gives_what_training_measured(tiny_opts):
+    summary = train(load_config(None, tiny_opts()))
+
+    result = evaluate(
+        load_config(None, tiny_opts(MODEL__RESUME=str(summary.folder / "weights/last.safetensors")))
+    )
+
+    assert result == summary.evaluation
+    assert (result.num_images, result.k) == (20, 4)  # four classes: top-5 is top-4
+    assert result.topk == 100.0
+
+
+def test_evaluate_takes_a_checkpoint_folder_and_its_averaged_weights(tiny_opts):
+    summary = train(load_config(None, tiny_opts(TRAIN__EMA_DECAY=0.9)))
+    step = str(summary.folder / "checkpoints/step-00000010")
+    last = records(summary.folder, "val")[-1]
+
+    raw = evaluate(load_config(None, tiny_opts(MODEL__RESUME=step)))
+    ema = evaluate(load_config(None, tiny_opts(MODEL__RESUME=step, TEST__WEIGHTS="ema")))
+
+    assert (raw.top1, raw.loss) == (last["top1"], last["loss"])
+    assert (ema.top1, ema.loss) == (last["ema_top1"], last["ema_loss"])
+    assert raw.loss != ema.loss
+
+
+def test_evaluate_without_a_training_set(tiny_opts, digits, tmp_path):
+    summary = train(load_config(None, tiny_opts()))
+    (tmp_path / "only_val").mkdir()
+    (tmp_path / "only_val" / "val").symlink_to(digits / "val")
+
+    result = evaluate(
+        load_config(
+            None,
+            tiny_opts(
+                DATA__DATA_PATH=str(tmp_path / "only_val"),
+                MODEL__RESUME=str(summary.folder / "weights/last.safetensors"),
+            ),
+        )
+    )
+
+    assert result == summary.evaluation
+
+
+def test_evaluate_refuses_a_damaged_checkpoint_folder(tiny_opts):
+    summary = train(load_config(None, tiny_opts()))
+    state = summary.folder / "checkpoints/step-00000010/state.safetensors"
+    damaged = bytearray(state.read_bytes())
+    damaged[-1] ^= 1
+    state.write_bytes(damaged)
+
+    with pytest.raises(UserError, match=r"MODEL.RESUME: .*state.safetensors has another SHA-256"):
+        evaluate(load_config(None, tiny_opts(MODEL__RESUME=str(state.parent))))
+
+
+@pytest.mark.parametrize("checkpoint", ["weights/last.safetensors", "checkpoints/step-00000010"])
+def test_evaluate_refuses_a_checkpoint_of_other_classes(tiny_opts, digits, tmp_path, checkpoint):
+    summary = train(load_config(None, tiny_opts()))
+    for label in range(4):
+        (tmp_path / "other/val").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"other/val/letter_{label}").symlink_to(digits / f"val/digit_{label}")
+
+    with pytest.raises(UserError, match=r"8 differ: digit_0.*evaluate it on images of its own classes"):
+        evaluate(
+            load_config(
+                None,
+                tiny_opts(
+                    DATA__DATA_PATH=str(tmp_path / "other"),
+                    MODEL__RESUME=str(summary.folder / checkpoint),
+                ),
+            )
+        )
+
+
+def test_fine_tuning_at_twice_the_resolution_says_what_it_adapted(tiny_opts):
+    summary = train(load_config(None, tiny_opts()))
+    best = summary.folder / "weights/best.safetensors"
+
+    tuned = train(
+        load_config(
+            None,
+            tiny_opts(
+                MODEL__NAME="tuned",
+                MODEL__PRETRAINED=str(best),
+                DATA__IMG_SIZE=32,
+                MODEL__SWIN__WINDOW_SIZE=8,
+            ),
+        )
+    )
+
+    log = (tuned.folder / "log.txt").read_text()
+    assert "resized 3 bias tables" in log
+    name = "layers.0.blocks.0.attn.relative_position_bias_table"
+    assert load_file(tuned.folder / "weights/last.safetensors")[name].shape == (15 * 15, 1)
+
+
+def test_frozen_stages_do_not_move_and_have_no_optimizer_state(tiny_opts):
+    summary = train(load_config(None, tiny_opts()))
+    best = summary.folder / "weights/best.safetensors"
+
+    tuned = train(
+        load_config(
+            None,
+            tiny_opts(MODEL__NAME="tuned", MODEL__PRETRAINED=str(best), TRAIN__FREEZE="stages 1"),
+        )
+    )
+
+    before = load_file(best)
+    after = load_file(tuned.folder / "checkpoints/step-00000010/state.safetensors")
+    frozen = [name for name in before if name.startswith(("patch_embed.", "layers.0.blocks."))]
+    assert frozen
+    assert all(torch.equal(before[name], after[f"model.{name}"]) for name in frozen)
+    assert not torch.equal(before["head.weight"], after["model.head.weight"])
+    assert not [key for key in after if key.startswith(("optim.patch_embed.", "optim.layers.0.blocks."))]
+    assert "optim.head.weight.exp_avg" in after
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"AUG__MIXUP": 0.0},
+        {"AUG__CUTMIX": 0.0},
+        {"AUG__MIXUP": 0.0, "AUG__CUTMIX": 0.0},
+        {"TRAIN__LOSS": "bce"},
+        {"TRAIN__LOSS": "bce", "AUG__MIXUP": 0.0, "AUG__CUTMIX": 0.0},
+        {"TRAIN__CLASS_WEIGHTS": [1, 2, 3, 4]},
+        {"TRAIN__OPTIMIZER__NAME": "sgd", "TRAIN__BASE_LR": 0.5},
+        {"AMP_DTYPE": "bf16"},
+        {"AMP_DTYPE": "fp16", "TRAIN__EMA_DECAY": 0.99},
+        {"TRAIN__USE_CHECKPOINT": True, "MODEL__SWIN__APE": True},
+        {"TRAIN__ACCUMULATION_STEPS": 2, "DATA__BATCH_SIZE": 4},
+    ],
+    ids=lambda changes: " ".join(f"{key.split('__')[-1]}={value}" for key, value in changes.items()),
+)
+def test_every_kind_of_run_trains(tiny_opts, changes):
+    summary = train(load_config(None, tiny_opts(**changes)))
+
+    losses = [record["loss"] for record in records(summary.folder, "train")]
+    assert len(losses) == 10
+    assert all(loss is not None and loss < 10 for loss in losses)
+
+
+def test_accumulation_with_a_ragged_tail_gives_the_same_losses(tiny_opts):
+    """8 images an update at once, and as 3 + 3 + 2: the sums are over the same images."""
+    plain = {"AUG__MIXUP": 0.0, "AUG__CUTMIX": 0.0, "TRAIN__GLOBAL_BATCH": 8}
+
+    whole = train(load_config(None, tiny_opts(**plain, DATA__BATCH_SIZE=8)))
+    ragged = train(load_config(None, tiny_opts(**plain, DATA__BATCH_SIZE=3, MODEL__NAME="ragged")))
+
+    expected = [record["loss"] for record in records(whole.folder, "train")]
+    losses = [record["loss"] for record in records(ragged.folder, "train")]
+    assert losses == pytest.approx(expected, rel=1e-5)  # float32, other order of summation
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_unsaved(tiny_opts):
+    cfg = load_config(
+        None, tiny_opts(TRAIN__BASE_LR=1e30, TRAIN__WARMUP_LR=1e30, TRAIN__CLIP_GRAD=0.0, TRAIN__EPOCHS=3)
+    )
+
+    with pytest.raises(NumericsError, match=r"the loss is nan.*Lower TRAIN.BASE_LR \(now 1e\+30\)"):
+        train(cfg)
+
+    assert not list(Path(cfg.OUTPUT).glob("**/step-*"))
