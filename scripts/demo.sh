@@ -4,4 +4,4 @@
 # where the first one stopped and skips what is done.
 source "$(dirname "$0")/venv.sh"
 
-exec python scripts/demo.py "${1:-demo_run}"
+PYTHONPATH=. exec python scripts/demo.py "${1:-demo_run}"
