@@ -83,7 +83,7 @@ def evaluate_model(model: nn.Module, feed: EvalFeed, precision: Precision, runti
         with precision.autocast():
             logits = model(batch.images).float()
         k = min(5, logits.shape[1])
-        batch_sums = _sums(logits[batch.mask], batch.labels[batch.mask], k)
+        batch_sums = _sums(logits, batch.labels, batch.mask, k)
         sums = batch_sums if sums is None else sums + batch_sums
     model.train(was_training)
     if sums is None:
@@ -92,12 +92,11 @@ def evaluate_model(model: nn.Module, feed: EvalFeed, precision: Precision, runti
     return Evaluation(100 * top1 / num_images, 100 * topk / num_images, k, loss / num_images, int(num_images))
 
 
-def _sums(logits: Tensor, labels: Tensor, k: int) -> Tensor:
+def _sums(logits: Tensor, labels: Tensor, mask: Tensor, k: int) -> Tensor:
     """Return [images, right at 1, right at k, loss] summed over a batch; float64 counts exactly to 2^53."""
-    right = logits.topk(k, dim=1).indices == labels[:, None]
-    losses = F.cross_entropy(logits, labels, reduction="none")
-    images = torch.tensor(float(len(labels)), device=logits.device)
-    parts = torch.stack([images, right[:, :1].sum().float(), right.sum().float(), losses.sum()])
+    right = (logits.topk(k, dim=1).indices == labels[:, None]) & mask[:, None]
+    losses = F.cross_entropy(logits, labels, reduction="none") * mask
+    parts = torch.stack([mask.sum(), right[:, :1].sum(), right.sum(), losses.sum()])
     return parts if logits.device.type == "mps" else parts.double()  # Apple GPUs have no float64
 
 

@@ -225,8 +225,14 @@ def test_models_of_a_later_version(capsys, data, tmp_path):
             str(data),
             "--output",
             str(tmp_path / "out"),
+            "--batch-size",
+            "8",
+            "--device",
+            "cpu",
+            "--opts",
+            "DATA.NUM_WORKERS",
+            "0",
         ]
-        + ["--batch-size", "8", "--device", "cpu", "--opts", "DATA.NUM_WORKERS", "0"]
     )
 
     assert status == 2

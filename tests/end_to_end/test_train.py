@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from swin_train import evaluate, load_config, train
+from swin_train.engine.throughput import throughput
 from swin_train.errors import NumericsError, UserError
 
 
@@ -114,6 +115,12 @@ def test_evaluate_refuses_a_checkpoint_of_other_classes(tiny_opts, digits, tmp_p
                 ),
             )
         )
+
+
+def test_throughput_is_measured_and_says_its_precision(tiny_opts, capsys):
+    images_per_s = throughput(load_config(None, tiny_opts()))
+
+    assert f"batch_size 8 throughput {images_per_s:.1f} images/s (fp32, cpu, " in capsys.readouterr().err
 
 
 def test_fine_tuning_at_twice_the_resolution_says_what_it_adapted(tiny_opts):

@@ -1,0 +1,44 @@
+"""The commands that README shows are commands that work."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from swin_train.cli import config, evaluate, train
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def commands() -> list[list[str]]:
+    """Return the arguments of every main.py command in README's shell blocks."""
+    text = (REPO / "README.md").read_text()
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    split = [shlex.split(line, comments=True) for line in lines]
+    return [words[words.index("main.py") + 1 :] for words in split if "main.py" in words]
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+def test_a_command_of_the_readme_is_accepted(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(REPO)
+    (tmp_path / "my.yaml").touch()
+    arguments = [str(tmp_path / word) if word == "my.yaml" else word for word in arguments]
+
+    if arguments[0] == "config":
+        assert config.run(arguments[1:]) == 0
+        return
+    cfg = (evaluate.parser() if arguments[0] == "eval" else train.flat_parser()).read_config(arguments)
+    assert cfg.DATA.DATA_PATH
+
+
+def test_the_readme_has_commands():
+    assert len(commands()) >= 8
+
+
+def test_the_scripts_that_the_readme_names_exist():
+    named = set(re.findall(r"scripts/\w+\.sh", (REPO / "README.md").read_text()))
+
+    assert {"scripts/demo.sh", "scripts/test.sh", "scripts/check.sh"} <= named
+    assert all((REPO / name).is_file() for name in named)
