@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from swin_train.config import Config, to_dict
 from swin_train.distributed import Runtime
-from swin_train.engine.commit import DamagedFolder, commit_folder, remove_folder, verify_folder
+from swin_train.engine.commit import DamagedFolder, commit_folder, remove_folder, sweep, verify_folder
 from swin_train.engine.plan import RunPlan
 from swin_train.engine.run_folder import RunFolder
 from swin_train.engine.state import TrainState
@@ -108,6 +108,7 @@ class Checkpointer:
     def _choose(self) -> str | None:
         """Return the newest whole checkpoint of the run's own folder, else the one ``--resume`` names."""
         cfg, own = self._cfg, self._folder.checkpoints
+        sweep(own)
         found = step_folders(own)
         if found and not cfg.TRAIN.AUTO_RESUME:
             raise UserError(
@@ -126,8 +127,10 @@ class Checkpointer:
 
     def _save(self, state: TrainState, class_names: tuple[str, ...]) -> None:
         folder = self._folder.checkpoints / f"step-{state.step:08d}"
-        if folder.exists():  # evaluated and saved before a crash that came right after
-            return
+        if folder.exists():
+            if is_whole(folder):  # saved before a crash that came right after
+                return
+            remove_folder(folder)  # damaged: an older one was resumed from, and it is written anew
         content = {
             "schema": _SCHEMA,
             "state": state.numbers(),
@@ -198,6 +201,16 @@ def step_folders(checkpoints: Path) -> list[Path]:
     return sorted(path for path in checkpoints.iterdir() if _STEP_FOLDER.fullmatch(path.name))
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether the files of a training state are those of its manifest; says so when they are not."""
+    try:
+        verify_folder(folder)
+    except DamagedFolder as damage:
+        logger.warning("checkpoint passed over: %s", damage)
+        return False
+    return True
+
+
 def newest_whole(checkpoints: Path) -> Path:
     """Return the newest training state whose files are those of its manifest.
 
@@ -206,12 +219,8 @@ def newest_whole(checkpoints: Path) -> Path:
     """
     found = step_folders(checkpoints)
     for folder in reversed(found):
-        try:
-            verify_folder(folder)
-        except DamagedFolder as damage:
-            logger.warning("checkpoint passed over: %s", damage)
-            continue
-        return folder
+        if is_whole(folder):
+            return folder
     raise UserError(
         f"{checkpoints}: none of its {len(found)} checkpoint(s) is whole; restore one, or move the folder "
         f"away to start anew"

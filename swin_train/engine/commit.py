@@ -80,6 +80,13 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(trash, ignore_errors=True)
 
 
+def sweep(parent: Path) -> None:
+    """Delete what crashes left half written or half deleted in ``parent``."""
+    for pattern in (".tmp-*", ".trash-*"):
+        for folder in parent.glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,5 +1,6 @@
 """Every number of a run that follows from others, computed once, frozen, printed first."""
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from swin_train.config import Config
 from swin_train.data.build import is_mixing
 from swin_train.data.sampler import BatchGeometry
 from swin_train.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _BATCH_OF_BASE_LR = 512  # the learning rates of the configuration are for this many images an update
 
@@ -112,6 +115,17 @@ def make_plan(
             f"({global_batch}); choose DATA.BATCH_SIZE (now {cfg.DATA.BATCH_SIZE}) so that "
             f"{world_size} process(es) x accumulation x batch is at most {num_images}"
         )
+    accumulation = math.ceil(rank_batch / micro_batch)
+    if cfg.is_given("TRAIN.ACCUMULATION_STEPS") and cfg.TRAIN.ACCUMULATION_STEPS != accumulation:
+        logger.warning(
+            "TRAIN.ACCUMULATION_STEPS is %d, but %d images an update on %d process(es) take %d steps "
+            "of up to %d",
+            cfg.TRAIN.ACCUMULATION_STEPS,
+            global_batch,
+            world_size,
+            accumulation,
+            micro_batch,
+        )
     steps_per_epoch = num_images // global_batch
     lr_scale = global_batch / _BATCH_OF_BASE_LR
     return RunPlan(
@@ -121,7 +135,7 @@ def make_plan(
         world_size=world_size,
         global_batch=global_batch,
         micro_batch=micro_batch,
-        accumulation=math.ceil(rank_batch / micro_batch),
+        accumulation=accumulation,
         mix_group=mix_group,
         epochs=cfg.TRAIN.EPOCHS,
         steps_per_epoch=steps_per_epoch,

@@ -40,21 +40,26 @@ class RunFolder:
         """Where the weights for use elsewhere are."""
         return self.path / "weights"
 
-    def describe(self, cfg: Config, facts: dict[str, object]) -> None:
-        """Write ``config.yaml``, as it was given, and ``run.json``, with everything that was resolved."""
+    def describe(self, cfg: Config, facts: dict[str, object], step: int) -> None:
+        """Write ``config.yaml``, as it was given, and ``run.json``, with everything that was resolved.
+
+        Args:
+            cfg: of this launch.
+            facts: what the run was started with and keeps.
+            step: updates made before this launch; ``run.json`` remembers every launch.
+        """
         (self.path / "config.yaml").write_text(dump(cfg), encoding="utf-8")
-        description = {
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        launch = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "step": step,
             "command": sys.argv,
-            **facts,
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "torchvision": torchvision.__version__,
-            },
-            "config": to_dict(cfg),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
         }
-        (self.path / "run.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+        path = self.path / "run.json"
+        launches = [*_launches(path), launch]
+        path.write_text(json.dumps({"launches": launches, **facts, "config": to_dict(cfg)}, indent=1))
 
     def _open(self, cfg: Config) -> None:
         try:
@@ -66,7 +71,8 @@ class RunFolder:
                 f"OUTPUT: {self.path} cannot be written ({error.strerror}); name another folder with --output"
             ) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when we die
+            # lockf, not flock: data-loading workers would inherit the latter, and hold it on after our death.
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "unknown"
@@ -85,3 +91,10 @@ class RunFolder:
     ) -> None:
         if self._lock is not None:
             self._lock.close()
+
+
+def _launches(path: Path) -> list[dict[str, object]]:
+    try:
+        return json.loads(path.read_text())["launches"]
+    except (OSError, ValueError, KeyError, TypeError):  # the first launch, or cut short by a crash
+        return []

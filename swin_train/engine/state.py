@@ -75,6 +75,7 @@ class TrainState:
         group_steps = [group["step"] for group in self.optimizer.param_groups if "step" in group]
         return {
             "step": self.step,
+            "optimizer": type(self.optimizer).__name__,
             "best": self.best,
             "scaler": self.scaler.state_dict(),
             "optim_scalars": scalars,
@@ -92,16 +93,24 @@ class TrainState:
             {name: value for name, value in own.items() if not name.startswith("optim.")},
             {name: value for name, value in tensors.items() if not name.startswith("optim.")},
         )
+        optimizer_state = self._fitted_optimizer_state(_below("optim.", tensors), numbers)
         unwrap(self.model).load_state_dict(_below("model.", tensors))
         if self.ema is not None:
             self.ema.module.load_state_dict(_below("ema.", tensors))
-        self._restore_optimizer(_below("optim.", tensors), numbers)
+        self.optimizer.load_state_dict(optimizer_state)
         if self.scaler.is_enabled() and numbers["scaler"]:
             self.scaler.load_state_dict(numbers["scaler"])
         self.step = numbers["step"]
         self.best = dict(numbers["best"])
 
-    def _restore_optimizer(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    def _fitted_optimizer_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Any]:
+        """Return the optimizer's state dict with the saved values, by name, in place of its own."""
+        optimizer = type(self.optimizer).__name__
+        if numbers["optimizer"] != optimizer:
+            raise UserError(
+                f"checkpoint: it was saved with the optimizer {numbers['optimizer']}, this run's is "
+                f"{optimizer}; resume with the TRAIN.OPTIMIZER it was saved with, or start under another TAG"
+            )
         values: dict[str, Any] = tensors | numbers["optim_scalars"]
         by_parameter: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
@@ -120,7 +129,7 @@ class TrainState:
         state["state"] = {i: by_parameter[name] for i, name in enumerate(order) if name in by_parameter}
         for group, step in zip(state["param_groups"], numbers["optim_group_steps"], strict=False):
             group["step"] = step
-        self.optimizer.load_state_dict(state)
+        return state
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -62,7 +62,7 @@ def train(cfg: Config) -> Summary:
         state = _build_state(cfg, task, plan, precision, runtime, is_new=checkpoints.source is None)
         checkpoints.resume(state)  # last: everything that is restored exists now
         if runtime.is_main:
-            folder.describe(cfg, run_facts(plan, task.class_names))
+            folder.describe(cfg, run_facts(plan, task.class_names), state.step)
         recorder.start(state.step)
         run = Run(
             cfg=cfg,

@@ -35,7 +35,7 @@ class Recorder:
         if self._folder is None or self._lines is None:
             return
         self._lines.rewind(step)
-        self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
 
     def train(self, numbers: Mapping[str, Any], *, total_steps: int, epochs: int, eta_s: float) -> None:
         """Record one interval of training.

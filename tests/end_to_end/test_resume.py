@@ -1,10 +1,11 @@
 """Resuming: bit-identical to a run that was never stopped."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -89,6 +90,7 @@ def test_a_damaged_checkpoint_is_passed_over(tiny_opts, undisturbed, monkeypatch
 
     assert "checkpoint passed over" in (resumed / "log.txt").read_text()
     assert f"{newest.name}/state.safetensors has another SHA-256" in (resumed / "log.txt").read_text()
+    verify_folder(newest)  # written anew
     assert final_state(resumed) == final_state(undisturbed)
 
 
@@ -119,6 +121,28 @@ def test_when_no_checkpoint_is_whole_nothing_is_overwritten(tiny_opts):
 
     with pytest.raises(UserError, match=r"none of its 2 checkpoint\(s\) is whole"):
         train(cfg)
+
+
+def test_what_a_crash_left_behind_is_swept_away(tiny_opts):
+    cfg = load_config(None, tiny_opts())
+    checkpoints = train(cfg).folder / "checkpoints"
+    for name in (".tmp-step-00000003", ".trash-step-00000001"):
+        (checkpoints / name).mkdir()
+
+    train(cfg)
+
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000005", "step-00000010"]
+
+
+def test_every_launch_is_remembered(tiny_opts):
+    folder = train(load_config(None, tiny_opts())).folder
+    train(load_config(None, tiny_opts(TRAIN__EPOCHS=3)))
+
+    description = json.loads((folder / "run.json").read_text())
+
+    assert [launch["step"] for launch in description["launches"]] == [0, 10]
+    assert description["config"]["TRAIN"]["EPOCHS"] == 3
+    assert description["global_batch"] == 8
 
 
 def test_a_finished_run_stays_as_it_is(tiny_opts):
@@ -166,6 +190,7 @@ def test_a_run_is_not_overwritten_when_it_may_not_be_resumed(tiny_opts):
             r"patch_embed.proj.weight has shape \[8, 3, 2, 2\], this run's has \[16",
         ),
         ({"TRAIN__EMA_DECAY": 0.9}, r"ema\.\S+ is missing"),
+        ({"TRAIN__OPTIMIZER__NAME": "sgd"}, r"saved with the optimizer AdamW, this run's is SGD"),
         ({"TRAIN__FREEZE": "stages 1"}, r"optimizer state of .* that this run does not train"),
     ],
 )
@@ -220,10 +245,14 @@ def test_a_folder_in_use_is_refused_before_anything_is_written(tiny_opts):
     folder = train(cfg).folder
     before = (folder / "log.txt").read_text()
 
-    with (folder / "run.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    other = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", other, str(folder / "run.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()  # it holds the lock now
         with pytest.raises(UserError, match=r"in use by another run \(process \d+ on \S+\)"):
             train(cfg)
+        process.communicate(b"\n")
 
     assert (folder / "log.txt").read_text() == before
 

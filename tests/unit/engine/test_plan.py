@@ -34,6 +34,12 @@ def test_a_recorded_batch_holds_on_another_number_of_processes():
     assert (made.global_batch, made.accumulation, made.base_lr) == (1024, 4, pytest.approx(1e-3))
 
 
+def test_accumulation_that_does_not_fit_the_recorded_batch_is_said(caplog):
+    plan("TRAIN.ACCUMULATION_STEPS", "2", world_size=1, recorded={"global_batch": 1024, "mix_group": 128})
+
+    assert "TRAIN.ACCUMULATION_STEPS is 2, but 1024 images an update on 1 process(es) take 8" in caplog.text
+
+
 def test_a_batch_size_that_does_not_divide_leaves_a_ragged_tail():
     made = plan(*NO_MIXING, "DATA.BATCH_SIZE", "48", "TRAIN.GLOBAL_BATCH", "256", world_size=2)
 
