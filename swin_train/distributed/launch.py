@@ -32,13 +32,14 @@ def launch(cfg: Config) -> Iterator[Runtime]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device)
-    else:
-        dist.init_process_group("gloo")
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # The group stays for later calls of this process, and ends with it. A gloo group that is destroyed while
+    # one of its threads lets go of a tensor waits for that thread, which waits for the interpreter's lock
+    # (seen with torch 2.11, one run in three); and after an error peers may be inside a collective.
     yield Runtime(device, rank, local_rank, world_size)
-    # Only after success: on an error the peers may be inside a collective, and tearing the group down would
-    # wait for them; the end of this process breaks their connection instead.
-    dist.destroy_process_group()
+    if device.type == "cuda":
+        dist.destroy_process_group()  # nccl complains of groups that are left
 
 
 def read_environment(environment: Mapping[str, str]) -> tuple[int, int, int]:
