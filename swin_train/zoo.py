@@ -31,17 +31,27 @@ def load_pretrained(model: nn.Module, path: str | Path) -> Report:
 
 
 def load_exact(model: nn.Module, path: str | Path, which: Which = "raw") -> Weights:
-    """Load the very weights of a model, as evaluation needs: each name and each shape equal.
+    """Load the very weights of a model from a file or a run's checkpoint folder; see ``fit_exactly``.
 
     Args:
         model: not wrapped or compiled.
-        path: a file of weights or a run's checkpoint folder.
+        path: the file or folder.
         which: the trained weights, or their exponential moving average.
 
     Raises:
-        UserError: the file cannot be read, or differs from the model; the message names both architectures.
+        UserError: the file cannot be read, or differs from the model.
     """
     weights = read_weights(path, which)
+    fit_exactly(model, weights)
+    return weights
+
+
+def fit_exactly(model: nn.Module, weights: Weights) -> None:
+    """Load weights as evaluation needs them: each name and each shape equal.
+
+    Raises:
+        UserError: they differ from the model; the message names both architectures.
+    """
     target = model.state_dict()
     problems = differences(weights.state, target)
     if problems:
@@ -51,4 +61,3 @@ def load_exact(model: nn.Module, path: str | Path, which: Which = "raw") -> Weig
             f"{problems}"
         )
     model.load_state_dict(weights.state)
-    return weights

@@ -7,6 +7,7 @@ file says, and no type: the configuration checks the value together with all oth
 import argparse
 import difflib
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -64,6 +65,8 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        # That of Python 3.14; older ones take -1e-3 for a flag.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print before it exits."""

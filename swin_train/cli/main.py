@@ -25,6 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         _report(error)
         return error.exit_status
+    except RuntimeError as error:
+        if not _is_lost_peer(error):
+            raise
+        _report(
+            UserError(f"another process of the run has ended ({str(error).splitlines()[0]}); see its message")
+        )
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
@@ -44,6 +51,15 @@ def _run(argv: Sequence[str]) -> int:
     near = difflib.get_close_matches(command, COMMANDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
     raise UserError(f"main.py: unknown command {command!r}; {hint}")
+
+
+def _is_lost_peer(error: RuntimeError) -> bool:
+    """Whether a collective failed because another process is gone: gloo says so in words, nccl by its type."""
+    text = str(error)
+    is_gone = (
+        "Connection closed by peer" in text or "Connection reset by peer" in text or "Broken pipe" in text
+    )
+    return "WORLD_SIZE" in os.environ and (is_gone or type(error).__name__ == "DistBackendError")
 
 
 def _report(error: UserError) -> None:

@@ -1,5 +1,6 @@
 """``main.py train``, and the form without a command that the reference has."""
 
+import os
 from collections.abc import Sequence
 
 import swin_train
@@ -69,13 +70,19 @@ def run_mode(cfg: Config) -> int:
     if cfg.EVAL_MODE:
         from swin_train.engine.evaluate import evaluate
 
-        evaluate(cfg)
+        _print_result(str(evaluate(cfg)))
     elif cfg.THROUGHPUT_MODE:
         from swin_train.engine.throughput import throughput
 
-        throughput(cfg)
+        _print_result(f"{throughput(cfg):.1f} images/s")
     else:
         from swin_train.engine.train import train
 
         train(cfg)
     return 0
+
+
+def _print_result(text: str) -> None:
+    """Print to stdout, once: the log goes to stderr."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)

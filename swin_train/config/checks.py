@@ -5,7 +5,7 @@ value in front: ``my.yaml:3: TRAIN.EPOCHS is 10; it must be more than TRAIN.WARM
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 
 from swin_train.config.schema.model import SwinMoe, SwinV2
 from swin_train.config.schema.root import Config
@@ -13,10 +13,21 @@ from swin_train.config.schema.root import Config
 Findings = Iterator[tuple[str, str]]
 
 
-def check(cfg: Config) -> Findings:
-    """Yield everything about ``cfg`` that cannot work."""
-    for rule in _RULES:
-        yield from rule(cfg)
+def check(cfg: Config, doubtful: Set[str] = frozenset()) -> Findings:
+    """Yield everything about ``cfg`` that cannot work.
+
+    Args:
+        cfg: the configuration.
+        doubtful: keys whose values in ``cfg`` are not what was meant; no finding rests on one of them.
+    """
+    names = {key.rpartition(".")[2] for key in doubtful}
+    for rule, unnamed in _RULES.items():
+        if names.isdisjoint(unnamed):
+            yield from (
+                (key, text)
+                for key, text in rule(cfg)
+                if names.isdisjoint(re.findall(r"\w+", f"{key} {text}"))
+            )
 
 
 def _stages_agree(cfg: Config) -> Findings:
@@ -51,11 +62,8 @@ def _image_fits_windows(cfg: Config) -> Findings:
     unit = patch << (stages - 1)  # a patch of the last stage; all before it must have an even side
     if size % unit == 0 and _windows_fit(size // unit, window, stages):
         return
-    below = next((n for n in range((size - 1) // unit, 0, -1) if _windows_fit(n, window, stages)), None)
-    above = next(
-        n for n in range(size // unit + 1, size // unit + window + 1) if _windows_fit(n, window, stages)
-    )
-    fitting = [str(n * unit) for n in (below, above) if n]
+    sides = _nearest_sides((size - 1) // unit, size // unit + 1, window, stages)
+    fitting = [str(side * unit) for side in sides if side]
     yield (
         "DATA.IMG_SIZE",
         f"with PATCH_SIZE {patch}, WINDOW_SIZE {window} and {stages} stages the nearest "
@@ -68,6 +76,15 @@ def _windows_fit(last_side: int, window: int, stages: int) -> bool:
     """Whether whole windows tile every stage, given the side of the last one; a small map is one window."""
     sides = [last_side << stage for stage in range(stages)]
     return all(side <= window or side % window == 0 for side in sides)
+
+
+def _nearest_sides(low: int, high: int, window: int, stages: int) -> tuple[int, int]:
+    """The largest last side up to ``low`` (0: none) and the smallest from ``high`` on that windows fit."""
+    one_window = window >> (stages - 1)  # up to this side every stage is a single window
+    exact = [window >> stage for stage in range(stages) if window % (1 << stage) == 0]  # this stage is one
+    below = [low // window * window, min(low, one_window), *(side for side in exact if side <= low)]
+    above = [-(-high // window) * window, *(side for side in (high, *exact) if high <= side)]
+    return max(below), min(side for side in above if _windows_fit(side, window, stages))
 
 
 def _channels_agree(cfg: Config) -> Findings:
@@ -98,12 +115,16 @@ def _milestones_fit(cfg: Config) -> Findings:
         yield key, "milestones must rise"
     elif steps[0] < cfg.TRAIN.WARMUP_EPOCHS:
         yield key, f"no milestone may lie in the warm-up of {cfg.TRAIN.WARMUP_EPOCHS} epochs"
+    elif steps[-1] >= cfg.TRAIN.EPOCHS:
+        yield key, f"a milestone from TRAIN.EPOCHS on, which is {cfg.TRAIN.EPOCHS}, never takes effect"
 
 
 def _groups_can_be_mixed(cfg: Config) -> Findings:
     aug, batch = cfg.AUG, cfg.DATA.BATCH_SIZE
     is_mixing = aug.MIXUP > 0 or aug.CUTMIX > 0 or aug.CUTMIX_MINMAX
     if not (is_mixing and cfg.is_training):
+        return
+    if 0 < cfg.TRAIN.GLOBAL_BATCH < batch:  # the micro-batch follows from the number of processes
         return
     key = "AUG.MIX_GROUP" if aug.MIX_GROUP else "DATA.BATCH_SIZE"
     if (aug.MIX_GROUP or batch) % 2:
@@ -143,16 +164,19 @@ def _mode_is_possible(cfg: Config) -> Findings:
         yield "EVAL_MODE", f"--eval needs the checkpoint to evaluate: give --resume PATH{given}"
 
 
-_RULES: tuple[Callable[[Config], Findings], ...] = (
-    _stages_agree,
-    _heads_divide_channels,
-    _image_fits_windows,
-    _channels_agree,
-    _epochs_outlast_warmup,
-    _milestones_fit,
-    _groups_can_be_mixed,
-    _ranges_rise,
-    _freeze_is_known,
-    _weights_match_classes,
-    _mode_is_possible,
-)
+_MODE = ("EVAL_MODE", "THROUGHPUT_MODE")
+
+# Each rule, and the keys that it reads although what it finds may not name them.
+_RULES: dict[Callable[[Config], Findings], tuple[str, ...]] = {
+    _stages_agree: ("TYPE",),
+    _heads_divide_channels: ("TYPE", "EMBED_DIM"),
+    _image_fits_windows: ("TYPE", "DEPTHS"),
+    _channels_agree: ("TYPE",),
+    _epochs_outlast_warmup: _MODE,
+    _milestones_fit: (*_MODE, "NAME", "WARMUP_EPOCHS"),
+    _groups_can_be_mixed: (*_MODE, "BATCH_SIZE", "GLOBAL_BATCH", "MIX_GROUP", "CUTMIX_MINMAX"),
+    _ranges_rise: (),
+    _freeze_is_known: ("TYPE", "DEPTHS"),
+    _weights_match_classes: (),
+    _mode_is_possible: (*_MODE, "RESUME"),
+}

@@ -10,12 +10,14 @@ import yaml
 from swin_train.config.checks import check
 from swin_train.config.node import Option
 from swin_train.config.paths import find_config
-from swin_train.config.schema.root import Config, did_you_mean
+from swin_train.config.schema.root import Config, did_you_mean, nearest
 from swin_train.config.strict_yaml import plain_value, read_file, read_text
 from swin_train.config.values import shown
 from swin_train.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+_MAX_CHAIN = 20  # files, each naming the next as its BASE
 
 
 class ConfigError(UserError):
@@ -56,22 +58,28 @@ def load_config(
         loader.read(path, "--cfg")
     for assignment in [*loader.pair(overrides), *(Assignment(*flag) for flag in flags)]:
         loader.assign_typed(assignment)
-    if loader.problems:
-        raise ConfigError(loader.problems)
     cfg = Config(loader.values, loader.origins)
-    problems = [_located(cfg, key, text) for key, text in check(cfg)]
+    problems = list(loader.problems)
+    if not loader.is_torn:
+        problems += [_located(cfg, key, text) for key, text in check(cfg, loader.doubtful)]
     if problems:
         raise ConfigError(problems)
     return cfg
 
 
 class _Loader:
-    """Collects values with their origins, and the problems met on the way."""
+    """Collects values with their origins, and the problems met on the way.
+
+    ``doubtful`` holds the keys that a problem was about; ``is_torn`` says that nobody knows which keys are
+    missing, for example because a file cannot be read.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.origins: dict[str, str] = {}
         self.problems: list[str] = []
+        self.doubtful: set[str] = set()
+        self.is_torn = False
         self._typed: dict[str, Assignment] = {}
         self._options = dict(Config.walk())
         self._sections = dict(Config.walk_sections())
@@ -81,14 +89,17 @@ class _Loader:
         try:
             file = _tidy(find_config(path, chain[-1].parent if chain else None))
         except FileNotFoundError as error:
-            self.problems.append(f"{origin}: {error}")
+            self._tear(f"{origin}: {error}")
             return
         if file in chain:
-            self.problems.append(
-                f"{origin}: BASE files form a circle: {' -> '.join(map(str, (*chain, file)))}"
-            )
+            self._tear(f"{origin}: BASE files form a circle: {' -> '.join(map(str, (*chain, file)))}")
             return
+        if len(chain) == _MAX_CHAIN:
+            self._tear(f"{origin}: BASE files form a chain of more than {_MAX_CHAIN} files")
+            return
+        known = len(self.problems)
         tree = read_file(file, self.problems)
+        self.is_torn |= len(self.problems) > known
         if isinstance(tree, yaml.MappingNode):
             assignments = list(self._flatten(tree, "", file, {}))
             for parent, line in self._bases(assignments):
@@ -97,13 +108,13 @@ class _Loader:
                 if assignment.key != "BASE":
                     self.assign(assignment)
         elif tree is not None:
-            self.problems.append(f"{file}: must hold KEY: VALUE lines; got {shown(plain_value(tree))}")
+            self._tear(f"{file}: must hold KEY: VALUE lines; got {shown(plain_value(tree))}")
 
     def pair(self, overrides: Sequence[Any]) -> Iterator[Assignment]:
         """Cut KEY, VALUE, KEY, VALUE into assignments."""
         if len(overrides) % 2:
             last = shown(overrides[-1])
-            self.problems.append(f"--opts: {last} has no value; write KEY VALUE pairs, set apart by spaces")
+            self._tear(f"--opts: {last} has no value; write KEY VALUE pairs, set apart by spaces")
         for key, value in zip(overrides[::2], overrides[1::2], strict=False):
             yield Assignment(str(key), value, "--opts")
 
@@ -126,17 +137,27 @@ class _Loader:
             if not (
                 isinstance(value, yaml.Node) and plain_value(value) is None
             ):  # "TRAIN:" is an empty section
-                self.problems.append(f"{origin}: {key} is a section; set one of its keys")
+                self._doubt(key, f"{origin}: {key} is a section; set one of its keys")
         elif key not in self._options:
-            self.problems.append(f"{origin}: unknown key {key}.{did_you_mean(key)}")
+            self._doubt(nearest(key), f"{origin}: unknown key {key}.{did_you_mean(key)}")
         elif key == "BASE":
-            self.problems.append(f"{origin}: BASE can only be given in a YAML file")
+            self._tear(f"{origin}: BASE can only be given in a YAML file")
         else:
             try:
                 self.values[key] = _interpret(value, self._options[key])
                 self.origins[key] = origin
             except ValueError as error:
-                self.problems.append(f"{origin}: {key} {error}")
+                self._doubt(key, f"{origin}: {key} {error}")
+
+    def _doubt(self, key: str, problem: str) -> None:
+        """Note a problem that leaves open what a key, or the keys of a section, were to be."""
+        self.problems.append(problem)
+        self.doubtful |= {known for known in self._options if known == key or known.startswith(f"{key}.")}
+
+    def _tear(self, problem: str) -> None:
+        """Note a problem that leaves open which keys were to be set."""
+        self.problems.append(problem)
+        self.is_torn = True
 
     def _bases(self, assignments: Iterable[Assignment]) -> Iterator[tuple[str, str]]:
         for key, value, origin in assignments:
@@ -144,7 +165,7 @@ class _Loader:
                 try:
                     yield from ((name, origin) for name in _interpret(value, self._options[key]) if name)
                 except ValueError as error:
-                    self.problems.append(f"{origin}: {key} {error}")
+                    self._tear(f"{origin}: {key} {error}")
 
     def _flatten(
         self, tree: yaml.MappingNode, prefix: str, file: Path, seen: dict[str, int]
@@ -154,11 +175,11 @@ class _Loader:
             name = plain_value(key_node)
             key = f"{prefix}{name}"
             if not isinstance(name, str) or "." in name:
-                self.problems.append(
-                    f"{file}:{line}: {shown(name)} is no key; write one name, and nest sections"
+                self._doubt(
+                    nearest(key), f"{file}:{line}: {shown(name)} is no key; write one name, and nest sections"
                 )
             elif key in seen:
-                self.problems.append(f"{file}:{line}: {key} is given twice, first on line {seen[key]}")
+                self._doubt(key, f"{file}:{line}: {key} is given twice, first on line {seen[key]}")
             elif key in self._sections and isinstance(node, yaml.MappingNode):
                 yield from self._flatten(node, f"{key}.", file, seen)
             else:

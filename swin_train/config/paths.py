@@ -29,10 +29,10 @@ def find_config(path: str | Path, folder: Path | None = None) -> Path:
         FileNotFoundError: there is neither; the message says what comes near.
     """
     file = (folder or Path()) / path
-    if file.exists():
+    if _exists(file) and not file.is_dir():  # a pipe is as good as a file
         return file
     in_project = configs_folder() / f"{path}.yaml"  # "demo/digits"
-    if in_project.is_file():
+    if _exists(in_project):
         return in_project
     named = config_files()
     if str(path) in named:
@@ -40,7 +40,15 @@ def find_config(path: str | Path, folder: Path | None = None) -> Path:
     name = Path(path).stem if str(path).endswith((".yaml", ".yml")) else Path(path).name
     near = difflib.get_close_matches(name, named, n=1, cutoff=0.45)  # "swin_tiny" finds the shortest one
     hint = f" Did you mean the name {near[0]}?" if near else ""
-    raise FileNotFoundError(f"{file}: no such file, and no configuration of that name.{hint}")
+    problem = "is a folder" if _exists(file) else "no such file"
+    raise FileNotFoundError(f"{file}: {problem}, and no configuration of that name.{hint}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is longer than the file system takes
+        return False
 
 
 def output_dir(cfg: Config) -> Path:

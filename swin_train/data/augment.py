@@ -15,6 +15,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from swin_train.data import draws
+from swin_train.data.decode import MAX_PIXELS
 
 RandomStep = Callable[[Image.Image, random.Random], Image.Image]
 
@@ -25,7 +26,12 @@ FILTERS: dict[str, tuple[Image.Resampling, ...]] = {
 }
 _ATTEMPTS = 10  # torchvision's and timm's: after so many misfits a crop is central, an erasure is left out
 _SHIFT = 4  # pixels of black border in which a small picture is moved
+_ELONGATED = 16  # times as long as wide: taken at any size of the input
 _CROPPED, _RESIZED = 224, 256  # evaluation keeps this much of the shorter side
+
+
+class TooElongated(ValueError):
+    """The picture cannot be resized without unpacking far more pixels than it has."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,11 @@ class EvalTransform:
     normalize: "Normalize"
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """The picture as a model is shown it, [channels, size, size] float32."""
+        """The picture as a model is shown it, [channels, size, size] float32.
+
+        Raises:
+            TooElongated: on the way it would have more pixels than any picture may.
+        """
         if self.central_crop and not is_small(self.size):
             image = _resize_shorter_side(image, self.size * _RESIZED // _CROPPED, self.resample)
             return self.normalize(_crop_centre(image, self.size))
@@ -109,7 +119,7 @@ class ResizedCrop:
         """The crop."""
         # Cropped first: resize(box=...) would let the filter see pixels outside the crop.
         crop = image.crop(self.draw_box(image.width, image.height, rng))
-        return crop.resize((self.size, self.size), draws.choice(rng, self.filters))
+        return _resized(crop, (self.size, self.size), draws.choice(rng, self.filters))
 
     def draw_box(self, width: int, height: int, rng: random.Random) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of a crop, in pixels."""
@@ -233,14 +243,26 @@ def _draw_sides(area: float, ratio: tuple[float, float], rng: random.Random) -> 
 
 
 def _squash(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
-    return image if image.size == (size, size) else image.resize((size, size), resample)
+    return _resized(image, (size, size), resample)
 
 
 def _resize_shorter_side(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
     shorter = min(image.size)
-    if shorter == size:
+    return _resized(image, (size * image.width // shorter, size * image.height // shorter), resample)
+
+
+def _resized(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    if image.size == size:
         return image
-    return image.resize((size * image.width // shorter, size * image.height // shorter), resample)
+    (width, height), (new_width, new_height) = image.size, size
+    # Pillow resizes one side after the other; its weights take as much room for a picture that lies as for
+    # one that stands, so both orders count. Inputs of thousands of pixels have a limit of their own.
+    limit = max(MAX_PIXELS, _ELONGATED * min(size) ** 2)
+    if max(new_width * new_height, new_width * height, width * new_height) > limit:
+        raise TooElongated(
+            f"is {width} x {height} pixels, too elongated to be resized to {min(new_width, new_height)}"
+        )
+    return image.resize(size, resample)
 
 
 def _crop_centre(image: Image.Image, size: int) -> Image.Image:

@@ -8,7 +8,7 @@ from PIL import Image, ImageFile
 
 from swin_train.errors import DataError
 
-_MAX_PIXELS = 50_000_000  # the largest picture of ImageNet has 25 million
+MAX_PIXELS = 50_000_000  # the largest picture of ImageNet has 25 million
 _MODES = {1: "L", 3: "RGB"}  # by number of channels
 CHANNELS = tuple(_MODES)
 # What the accepted file extensions may really hold; Pillow's other readers (some start programs) stay shut.
@@ -16,7 +16,7 @@ _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 
 
 class DecodeError(DataError):
-    """A file that holds no usable picture.
+    """A file that holds no picture, or none that can be made the model's input.
 
     Attributes:
         name: of the file.
@@ -51,8 +51,8 @@ def decode(data: bytes, channels: int, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         width, height = image.size
-        if width * height > _MAX_PIXELS:
-            raise ValueError(f"{width} x {height} pixels are more than the limit of {_MAX_PIXELS}")
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"{width} x {height} pixels are more than the limit of {MAX_PIXELS}")
         image.load()
         return _to_8_bits(image, _MODES[channels])
     # Readers raise whatever a broken header leads them to: OSError, SyntaxError, struct.error, KeyError, ...

@@ -147,7 +147,7 @@ class EvalFeed:
         """All batches of this process; one pass at a time.
 
         Raises:
-            DataError: an image cannot be decoded, or a worker was lost.
+            DataError: an image cannot be used, or a worker was lost.
         """
         for loaded in _on_device(self._workers, self._device):
             mask = loaded.request.positions < self.num_images

@@ -63,7 +63,7 @@ class Mixer:
     def __post_init__(self) -> None:
         if self.group < 2 or self.group % 2:
             raise UserError(
-                f"AUG.MIX_GROUP (0 means DATA.BATCH_SIZE) is {self.group}; Mixup and CutMix pair the images "
+                f"AUG.MIX_GROUP (0 means the micro-batch) is {self.group}; Mixup and CutMix pair the images "
                 "of a group, so it must be even. Or set AUG.MIXUP and AUG.CUTMIX to 0."
             )
 

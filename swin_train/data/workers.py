@@ -7,8 +7,8 @@ exception that leaves a worker in a traceback.
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from swin_train.data import draws
-from swin_train.data.augment import EvalTransform, TrainTransform
+from swin_train.data.augment import EvalTransform, TooElongated, TrainTransform
 from swin_train.data.decode import DecodeError, decode
 from swin_train.data.formats import ImageSource
 from swin_train.data.sampler import BatchRequest
@@ -72,13 +72,14 @@ class TrainImages(Dataset["Loaded | DataError"]):
         return _collate(views, self.source, request, bad)
 
     def _view(self, epoch: int, index: int, bad: list[BadImage]) -> Tensor:
+        def transform(image: Image.Image) -> Tensor:
+            return self.transform(image, draws.sample_rng(self.seed, epoch, index))
+
         for candidate in self._candidates(epoch, index):
             try:
-                image = _decoded(self.source, candidate, self.channels)
+                return _view(self.source, candidate, self.channels, transform)
             except DecodeError as error:
                 bad.append(BadImage(candidate, error.name, error.reason))
-            else:
-                return self.transform(image, draws.sample_rng(self.seed, epoch, index))
         raise DataError(
             f"{self.source.name(index)}: neither it nor any other image of class "
             f"{self.source.classes[self.source.labels[index]]!r} can be used; last, {bad[-1].name}: "
@@ -110,8 +111,7 @@ class EvalImages(Dataset["Loaded | DataError"]):
     def __getitem__(self, request: BatchRequest) -> Loaded | DataError:
         try:
             views = [
-                self.transform(_decoded(self.source, index, self.channels))
-                for index in request.indices.tolist()
+                _view(self.source, index, self.channels, self.transform) for index in request.indices.tolist()
             ]
         except DecodeError as error:
             return DataError(
@@ -120,12 +120,24 @@ class EvalImages(Dataset["Loaded | DataError"]):
         return _collate(views, self.source, request, [])
 
 
-def _decoded(source: ImageSource, index: int, channels: int) -> Image.Image:
+def _view(
+    source: ImageSource, index: int, channels: int, transform: Callable[[Image.Image], Tensor]
+) -> Tensor:
+    """An image as the model is shown it; DecodeError names the image, whatever step it stops."""
+    name = source.name(index)
     try:
         data = source.read(index)
     except OSError as error:
-        raise DecodeError(source.name(index), f"cannot be read ({error.strerror})") from error
-    return decode(data, channels, source.name(index))
+        raise DecodeError(name, f"cannot be read ({error.strerror or error})") from error
+    image = decode(data, channels, name)
+    try:
+        return transform(image)
+    except TooElongated as error:
+        raise DecodeError(name, str(error)) from error
+    # Memory that runs out, a limit of Pillow's, or a mistake of ours that only this picture brings to light.
+    except Exception as error:
+        text = ": ".join(filter(None, [type(error).__name__, " ".join(str(error).split())]))
+        raise DecodeError(name, f"cannot be transformed ({text})") from error
 
 
 def _collate(views: list[Tensor], source: ImageSource, request: BatchRequest, bad: list[BadImage]) -> Loaded:
@@ -166,6 +178,7 @@ class Workers:
                 # said here, because Python 3.14 changes its default to one that imports torch in each worker
                 "multiprocessing_context": "fork" if sys.platform == "linux" else None,
             }
+        self._has_processes = options.num_workers > 0
         self._loader: DataLoader[Loaded | DataError] = DataLoader(
             images,
             sampler=requests,
@@ -177,7 +190,9 @@ class Workers:
         )
 
     def __iter__(self) -> Iterator[Loaded]:
-        with reported_worker_losses():
+        # from here these say that a pipe to a worker broke; anywhere else they have nothing to do with workers
+        broken_pipe = (EOFError, ConnectionError) if self._has_processes else ()
+        with _reported_losses((RuntimeError, *broken_pipe)):
             for loaded in self._loader:
                 if isinstance(loaded, DataError):
                     # A new one: an exception kept by its own frame is a cycle, and workers that the garbage
@@ -186,16 +201,20 @@ class Workers:
                 yield loaded
 
 
-@contextmanager
-def reported_worker_losses() -> Iterator[None]:
-    """Turn what says that a worker process died or hangs into a DataError that says what to do.
+def reported_worker_losses() -> AbstractContextManager[None]:
+    """Turn DataLoader's words that a worker process died or hangs into a DataError that says what to do.
 
-    DataLoader raises the first kind from a signal handler too, that is, in the middle of whatever runs; so
-    whoever uses a feed does so inside of this.
+    DataLoader says so from a signal handler, that is, in the middle of whatever runs; so whoever uses a feed
+    does so inside of this. All other errors pass.
     """
+    return _reported_losses((RuntimeError,))
+
+
+@contextmanager
+def _reported_losses(kinds: tuple[type[Exception], ...]) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, EOFError, ConnectionError) as error:
+    except kinds as error:
         message = worker_loss(error)
         if message is None:
             raise
@@ -205,11 +224,11 @@ def reported_worker_losses() -> Iterator[None]:
 def worker_loss(error: Exception) -> str | None:
     """What to tell the user if ``error`` says that a worker process died or hangs, otherwise None."""
     text = " ".join(str(error).split())
-    if text.startswith("Caught ") or not (
-        isinstance(error, EOFError | ConnectionError)
-        or "DataLoader worker (pid" in text
-        or "DataLoader timed out" in text
-    ):
+    if isinstance(error, EOFError | ConnectionError):
+        is_loss = not text.startswith("Caught ")  # a worker's own exception, which DataLoader hands on
+    else:
+        is_loss = text.startswith(("DataLoader worker (pid", "DataLoader timed out"))
+    if not is_loss:
         return None
     return (
         f"Data loading: a worker process was lost ({text or type(error).__name__}). Often memory or /dev/shm "

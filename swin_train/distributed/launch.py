@@ -12,6 +12,7 @@ from swin_train.distributed.runtime import Runtime
 from swin_train.errors import UserError
 
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+_MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
 
 
 @contextmanager
@@ -26,20 +27,42 @@ def launch(cfg: Config) -> Iterator[Runtime]:
     """
     rank, local_rank, world_size = read_environment(os.environ)
     device = choose_device(cfg.DEVICE, local_rank)
-    _set_determinism(cfg, device)
-    if world_size == 1:
-        yield Runtime(device)
+    with _library_settings(cfg, device), _process_group(device, world_size):
+        yield Runtime(device, rank, local_rank, world_size)
+
+
+@contextmanager
+def _process_group(device: torch.device, world_size: int) -> Iterator[None]:
+    if world_size == 1 or dist.is_initialized():
+        yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    # The group stays for later calls of this process, and ends with it. A gloo group that is destroyed while
-    # one of its threads lets go of a tensor waits for that thread, which waits for the interpreter's lock
-    # (seen with torch 2.11, one run in three); and after an error peers may be inside a collective.
-    yield Runtime(device, rank, local_rank, world_size)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    yield
+    # Not after an error: peers may be inside a collective. And not gloo: it stays for later calls of this process
+    # and ends with it, because a gloo group that is destroyed while one of its threads lets go of a tensor
+    # waits for that thread, which waits for the interpreter's lock (seen with torch 2.11, one run in three).
     if device.type == "cuda":
-        dist.destroy_process_group()  # nccl complains of groups that are left
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _library_settings(cfg: Config, device: torch.device) -> Iterator[None]:
+    """Set torch up for the run, and leave it to the caller as it was."""
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    had_benchmark = torch.backends.cudnn.benchmark
+    if cfg.DETERMINISTIC:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it for fixed results
+        torch.use_deterministic_algorithms(True)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = not cfg.DETERMINISTIC
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(was_deterministic)
+        torch.backends.cudnn.benchmark = had_benchmark
 
 
 def read_environment(environment: Mapping[str, str]) -> tuple[int, int, int]:
@@ -52,19 +75,24 @@ def read_environment(environment: Mapping[str, str]) -> tuple[int, int, int]:
     if not given:
         return 0, 0, 1
     missing = [name for name in _TORCHRUN if name not in given]
+    if given.get("WORLD_SIZE", "1") != "1":
+        missing += [name for name in _MEETING_POINT if not environment.get(name)]
     shown = ", ".join(f"{name}={value}" for name, value in given.items())
     if missing:
         raise UserError(
             f"environment: {shown} but {' and '.join(missing)} not set; start with torchrun, which sets all "
-            f"of {', '.join(_TORCHRUN)}, or unset them to run as one process"
+            f"of {', '.join((*_TORCHRUN, *_MEETING_POINT))}, or unset them to run as one process"
         )
     try:
         rank, local_rank, world_size = (int(given[name]) for name in _TORCHRUN)
+        local_world_size = int(environment.get("LOCAL_WORLD_SIZE") or world_size)
     except ValueError:
-        raise UserError(f"environment: {shown}; each must be a whole number, as torchrun sets them") from None
+        raise UserError(
+            f"environment: {shown}, LOCAL_WORLD_SIZE={environment.get('LOCAL_WORLD_SIZE')}; each must be a whole "
+            f"number, as torchrun sets them"
+        ) from None
     if not 0 <= rank < world_size:
         raise UserError(f"environment: {shown}; RANK must be from 0 to WORLD_SIZE - 1 = {world_size - 1}")
-    local_world_size = int(environment.get("LOCAL_WORLD_SIZE") or world_size)
     if not 0 <= local_rank < local_world_size or local_rank > rank:
         raise UserError(
             f"environment: {shown}; LOCAL_RANK counts the processes of this machine from 0, so it must be "
@@ -98,11 +126,3 @@ def choose_device(wanted: str, local_rank: int) -> torch.device:
 
 def _has_mps() -> bool:
     return torch.backends.mps.is_available()
-
-
-def _set_determinism(cfg: Config, device: torch.device) -> None:
-    if cfg.DETERMINISTIC:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it for fixed results
-        torch.use_deterministic_algorithms(True)
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = not cfg.DETERMINISTIC

@@ -45,8 +45,8 @@ class Runtime:
         """Do ``work`` in the main process alone and give its JSON value to all.
 
         Raises:
-            UserError: in every process, where ``work`` raised one in the main process, so that all
-                of them end with the same message and none is left waiting.
+            UserError: in the other processes, where ``work`` raised anything in the main process, so that
+                all of them end with the same message and none is left waiting.
         """
         if self.world_size == 1:
             return work()
@@ -54,8 +54,9 @@ class Runtime:
         if self.is_main:
             try:
                 answer = {"value": work()}
-            except UserError as error:
-                self._broadcast_json({"error": str(error), "status": error.exit_status})
+            except Exception as error:
+                status = error.exit_status if isinstance(error, UserError) else 1
+                self._broadcast_json({"error": str(error) or repr(error), "status": status})
                 raise
         answer = self._broadcast_json(answer)
         if "error" in answer:

@@ -8,24 +8,57 @@
 import json
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from torch import Tensor
 
 from swin_train.config import Config, to_dict
 from swin_train.distributed import Runtime
-from swin_train.engine.commit import DamagedFolder, commit_folder, remove_folder, sweep, verify_folder
+from swin_train.engine.commit import (
+    DamagedFolder,
+    commit_folder,
+    free_name,
+    remove_folder,
+    sweep,
+    verify_folder,
+)
 from swin_train.engine.plan import RunPlan
 from swin_train.engine.run_folder import RunFolder
 from swin_train.engine.state import TrainState
-from swin_train.errors import StorageError, UserError
-from swin_train.weights.write import write_weights
+from swin_train.errors import NumericsError, StorageError, UserError
+from swin_train.weights.write import save_tensors, write_weights
 
 logger = logging.getLogger(__name__)
 
+RunFacts = dict[str, Any]
+
 _SCHEMA = 1
+
+# What a run keeps, with its name in messages; global batch and mixing groups are taken over, not compared.
+_FACTS = {
+    "seed": "SEED",
+    "num_images": "the number of training images",
+    "images": "the names of the training images",
+    "class_names": "the classes",
+}
+# Settings that may change without changing what is learned.
+_NOT_OF_THE_TRAINING = (
+    *("BASE", "OUTPUT", "TAG", "DEVICE", "EVAL_MODE", "THROUGHPUT_MODE", "PRINT_FREQ", "SAVE_", "MODEL.NAME"),
+    *(
+        "MODEL.PRETRAINED",
+        "MODEL.RESUME",
+        "DATA.DATA_PATH",
+        "DATA.NUM_WORKERS",
+        "DATA.PREFETCH",
+        "DATA.PIN_MEMORY",
+    ),
+    *("DATA.CACHE_MODE", "TRAIN.AUTO_RESUME", "LOCAL_RANK"),
+)
 _STEP_FOLDER = re.compile(r"step-(\d{8})")
 
 
@@ -48,27 +81,37 @@ class Checkpointer:
         """What the run that is resumed was started with; None for a new run."""
         return read_train_json(self.source)["run"] if self.source else None
 
-    def check_identity(self, plan: RunPlan, class_names: tuple[str, ...]) -> None:
-        """Refuse to continue a run with another seed, other images or other classes.
+    def check_identity(self, facts: RunFacts) -> None:
+        """Refuse to continue a run as another one; say which other settings changed since.
 
         Raises:
             UserError: naming every difference with both values.
         """
-        recorded = self.recorded
-        if recorded is None:
+        if self.source is None:
             return
-        now = run_facts(plan, class_names)
-        names = {"seed": "SEED", "num_images": "training images", "class_names": "classes"}
+        content = read_train_json(self.source)
         differences = [
-            f"{label} was {_short(recorded[fact])}, now {_short(now[fact])}"
-            for fact, label in names.items()
-            if recorded[fact] != now[fact]
+            f"{label} {_change(content['run'][fact], facts[fact])}"
+            for fact, label in _FACTS.items()
+            if content["run"][fact] != facts[fact]
         ]
+        changes = _changed_settings(self._cfg, content["config"])
+        identity = (
+            f"{self._cfg.MODEL.selected_key}.",
+            "MODEL.TYPE",
+            "DATA.IMG_SIZE",
+            "DATA.MEAN",
+            "DATA.STD",
+        )
+        differences += [f"{key} {change}" for key, change in changes.items() if key.startswith(identity)]
         if differences:
             raise UserError(
                 f"{self.source}: the run cannot go on as it began: {'; '.join(differences)}; restore them, "
                 f"or start a new run under another TAG"
             )
+        if changes:
+            text = "; ".join(f"{key} {change}" for key, change in changes.items())
+            logger.warning("settings changed since %s was saved: %s", self.source.name, text)
 
     def resume(self, state: TrainState) -> None:
         """Put ``state`` where the saved one was; without one it stays as it is."""
@@ -79,6 +122,8 @@ class Checkpointer:
             state.restore(tensors, read_train_json(self.source)["state"])
         except UserError as error:
             raise UserError(f"{self.source}: {error}") from None
+        if self.source.parent != self._folder.checkpoints:
+            state.best.clear()  # those weights are in the other run's folder
         logger.info(
             "resumed from %s: %d of %d updates made, epoch %d",
             self.source,
@@ -87,13 +132,14 @@ class Checkpointer:
             state.epoch,
         )
 
-    def save(self, state: TrainState, class_names: tuple[str, ...]) -> None:
+    def save(self, state: TrainState, facts: RunFacts) -> None:
         """Write the training state; keep the newest ``SAVE_KEEP``.
 
         Raises:
+            NumericsError: in every process, when a number in it is not finite.
             StorageError: in every process, when it could not be written. Older checkpoints are untouched.
         """
-        self._runtime.from_main(lambda: self._save(state, class_names))
+        self._runtime.from_main(lambda: self._save(state, facts))
 
     def save_weights(self, name: str, state: TrainState, kind: str, facts: dict[str, str]) -> None:
         """Write ``weights/NAME.safetensors`` from the ``raw`` or ``ema`` model.
@@ -120,27 +166,27 @@ class Checkpointer:
                 logger.warning(
                     "MODEL.RESUME %s is not read: the run's own folder has checkpoints", cfg.MODEL.RESUME
                 )
-            return str(newest_whole(own))
+            chosen = newest_whole(own)
+            for damaged in found[found.index(chosen) + 1 :]:  # out of the way of those that come
+                damaged.rename(free_name(own / f"damaged-{damaged.name}"))
+            return str(chosen)
         if not cfg.MODEL.RESUME:
             return None
         return str(_named_state(Path(cfg.MODEL.RESUME)))
 
-    def _save(self, state: TrainState, class_names: tuple[str, ...]) -> None:
+    def _save(self, state: TrainState, facts: RunFacts) -> None:
         folder = self._folder.checkpoints / f"step-{state.step:08d}"
-        if folder.exists():
-            if is_whole(folder):  # saved before a crash that came right after
-                return
-            remove_folder(folder)  # damaged: an older one was resumed from, and it is written anew
+        tensors = state.tensors()
+        check_finite(tensors, state.step)
         content = {
             "schema": _SCHEMA,
             "state": state.numbers(),
-            "run": run_facts(state.plan, class_names),
+            "run": facts,
             "config": to_dict(self._cfg),
         }
 
         def write(beside: Path) -> None:
-            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()}
-            save_file(tensors, beside / "state.safetensors")
+            save_tensors(beside / "state.safetensors", tensors)
             (beside / "train.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
         try:
@@ -154,15 +200,45 @@ class Checkpointer:
             remove_folder(old)
 
 
-def run_facts(plan: RunPlan, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """Return what a run is started with and keeps to its end."""
+def run_facts(plan: RunPlan, class_names: tuple[str, ...], images: str) -> RunFacts:
+    """Return what a run is started with and keeps to its end; ``images`` is the fingerprint of their names."""
     return {
         "seed": plan.seed,
         "global_batch": plan.global_batch,
         "mix_group": plan.mix_group,
         "num_images": plan.num_images,
+        "images": images,
         "class_names": list(class_names),
     }
+
+
+def _changed_settings(cfg: Config, recorded: dict[str, Any]) -> dict[str, str]:
+    """Return the keys whose values differ from those a run was saved with, each with what became of it."""
+    now = json.loads(json.dumps(cfg.flat()))  # as recorded: lists for tuples
+    changes = {}
+    for key, value in now.items():
+        before: Any = recorded
+        for part in key.split("."):
+            before = before.get(part, value) if isinstance(before, dict) else value  # a key that came later
+        if before != value and not key.startswith(_NOT_OF_THE_TRAINING):
+            changes[key] = _change(before, value)
+    return changes
+
+
+def check_finite(tensors: Mapping[str, Tensor], step: int) -> None:
+    """Refuse to save numbers from which no run could go on.
+
+    Raises:
+        NumericsError: naming the first tensor that holds one that is not finite.
+    """
+    names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
+    finite = torch.stack([tensors[name].isfinite().all().cpu() for name in names])
+    if not finite.all():
+        worst = names[int(finite.logical_not().nonzero()[0])]
+        raise NumericsError(
+            f"step {step}: {worst} holds numbers that are not finite; it was not saved, and older checkpoints are "
+            f"intact. Lower TRAIN.BASE_LR, lengthen the warm-up, or use AMP_DTYPE bf16 or fp32"
+        )
 
 
 def read_train_json(folder: Path) -> dict[str, Any]:
@@ -171,7 +247,12 @@ def read_train_json(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: another version wrote it in a form that this one does not know.
     """
-    content = json.loads((folder / "train.json").read_text(encoding="utf-8"))
+    try:
+        content = json.loads((folder / "train.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder / 'train.json'}: cannot be read ({error}); give a whole checkpoint folder"
+        ) from None
     if content["schema"] != _SCHEMA:
         raise UserError(
             f"{folder}: written in checkpoint schema {content['schema']}, this version reads {_SCHEMA}; "
@@ -243,6 +324,10 @@ def _named_state(path: Path) -> Path:
         f"MODEL.RESUME: {path} holds no training state to go on from; give a checkpoint folder step-N or a "
         f"run's folder, or start from its weights with --pretrained {path}"
     )
+
+
+def _change(before: object, now: object) -> str:
+    return f"was {_short(before)}, now {_short(now)}"
 
 
 def _short(value: object) -> str:

@@ -80,6 +80,14 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(trash, ignore_errors=True)
 
 
+def free_name(path: Path) -> Path:
+    """Return ``path``, or the first of ``path-2``, ``path-3`` and so on that does not exist."""
+    number, free = 2, path
+    while free.exists():
+        free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free
+
+
 def sweep(parent: Path) -> None:
     """Delete what crashes left half written or half deleted in ``parent``."""
     for pattern in (".tmp-*", ".trash-*"):

@@ -1,6 +1,7 @@
 """One epoch of training: batches in, updates and records out."""
 
 import logging
+import math
 import resource
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from swin_train.config import Config
 from swin_train.data.draws import Stream, key
 from swin_train.data.loader import Batch, TrainFeed
 from swin_train.distributed import Runtime
-from swin_train.engine.checkpoint import Checkpointer
+from swin_train.engine.checkpoint import Checkpointer, RunFacts
 from swin_train.engine.precision import Precision
 from swin_train.engine.state import TrainState, seed_library_generators
 from swin_train.engine.step import StepResult, train_step
@@ -51,6 +52,7 @@ class Run:
     runtime: Runtime
     recorder: Recorder
     checkpoints: Checkpointer
+    facts: RunFacts
     pace: Pace
     num_bad_images: int = 0
 
@@ -84,7 +86,7 @@ def train_epoch(run: Run) -> None:
         if state.step % cfg.PRINT_FREQ == 0 or ends_epoch or saves:
             interval.record()
         if saves:  # the end of an epoch is saved after its evaluation
-            run.checkpoints.save(state, run.task.class_names)
+            run.checkpoints.save(state, run.facts)
     _count_bad_images(run)
 
 
@@ -120,6 +122,7 @@ class Interval:
         self._steps = 0
         self._loss_sum: torch.Tensor | None = None
         self._last: StepResult | None = None
+        self._is_finite: torch.Tensor | None = None
 
     def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Pass ``batches`` on, counting the time spent waiting for them."""
@@ -136,16 +139,20 @@ class Interval:
         self._steps += 1
         self._last = result
         self._loss_sum = result.loss_sum if self._loss_sum is None else self._loss_sum + result.loss_sum
+        is_finite = result.grad_norm.isfinite()
+        self._is_finite = is_finite if self._is_finite is None else self._is_finite & is_finite
 
     def record(self) -> None:
         """Write down the interval and begin the next one; the only place that waits for the device.
 
         Raises:
-            NumericsError: in every process, when the loss of any image was not finite.
+            NumericsError: in every process, when a loss was not finite, or a gradient outside of fp16, whose
+                scaler skips such updates.
         """
         run, state, plan = self._run, self._run.state, self._run.state.plan
         assert self._loss_sum is not None
         assert self._last is not None
+        assert self._is_finite is not None
         images = self._steps * plan.global_batch
         loss = run.runtime.sum(self._loss_sum).item() / images
         seconds = time.perf_counter() - self._start  # after the device has caught up
@@ -167,12 +174,15 @@ class Interval:
             epochs=plan.epochs,
             eta_s=run.pace.seconds_left(state.step, plan.total_steps),
         )
+        is_finite = math.isfinite(loss) and (state.scaler.is_enabled() or bool(self._is_finite))
+        first = state.step - self._steps + 1
         self._clear()
-        if not torch.isfinite(torch.tensor(loss)):
+        if not is_finite:
             raise NumericsError(
-                f"step {state.step}: the loss is {loss}; nothing was saved since it went bad. "
-                f"Lower TRAIN.BASE_LR (now {run.cfg.TRAIN.BASE_LR}), lengthen the warm-up, or use AMP_DTYPE "
-                f"bf16 or fp32 (now {run.precision.name})"
+                f"step {first} to {state.step}: the loss is {loss:.4g} and the last gradient's norm "
+                f"{numbers['grad_norm']:.4g}; nothing was saved since they went bad. Lower TRAIN.BASE_LR "
+                f"(now {run.cfg.TRAIN.BASE_LR}), lengthen the warm-up, or use AMP_DTYPE bf16 or fp32 "
+                f"(now {run.precision.name})"
             )
 
 

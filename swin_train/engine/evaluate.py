@@ -20,9 +20,18 @@ from swin_train.engine.precision import Precision, choose_precision
 from swin_train.errors import UserError
 from swin_train.record import Recorder
 from swin_train.tasks import Classification, build_task
-from swin_train.zoo import load_exact
+from swin_train.weights.read import read_weights
+from swin_train.zoo import fit_exactly
 
 logger = logging.getLogger(__name__)
+
+# Facts that travel with weights, and the keys they come from.
+_INPUTS = {
+    "img_size": "DATA.IMG_SIZE",
+    "interpolation": "DATA.INTERPOLATION",
+    "mean": "DATA.MEAN",
+    "std": "DATA.STD",
+}
 
 
 @dataclass(frozen=True)
@@ -53,19 +62,20 @@ def evaluate(cfg: Config) -> Evaluation:
         DataError: an image cannot be decoded; a metric over the others would not be the metric.
     """
     with launch(cfg) as runtime, Recorder(None, runtime.is_main), reported_worker_losses():
-        if not cfg.MODEL.RESUME:
-            raise UserError("--eval needs the checkpoint to evaluate: give --resume PATH")
+        path = _named_checkpoint(cfg)
         task = build_task(cfg, need_train=False)
-        model = task.build_model()
-        path = Path(cfg.MODEL.RESUME)
         runtime.from_main(lambda: check_whole(path))
-        weights = load_exact(model, path, which=cfg.TEST.WEIGHTS)
-        _check_classes(cfg, task, _trained_classes(path, weights.metadata))
+        weights = read_weights(path, cfg.TEST.WEIGHTS)
+        facts = _training_facts(path, weights.metadata)
+        _check_classes(cfg, task, facts.get("class_names"))
+        _warn_of_other_inputs(cfg, facts)
+        model = task.build_model()
+        fit_exactly(model, weights)
         precision = choose_precision(cfg, runtime.device)
+        kind = weights.metadata.get("weights", cfg.TEST.WEIGHTS)
+        logger.info("%s: %s weights, %s, on %s", path, kind, precision.name, runtime.device)
         feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
-        result = evaluate_model(model.to(runtime.device), feed, precision, runtime)
-        logger.info("%s (%s weights, %s): %s", cfg.MODEL.RESUME, cfg.TEST.WEIGHTS, precision.name, result)
-    return result
+        return evaluate_model(model.to(runtime.device), feed, precision, runtime)
 
 
 @torch.inference_mode()
@@ -100,13 +110,44 @@ def _sums(logits: Tensor, labels: Tensor, mask: Tensor, k: int) -> Tensor:
     return parts if logits.device.type == "mps" else parts.double()  # Apple GPUs have no float64
 
 
-def _trained_classes(path: Path, metadata: Mapping[str, Any]) -> list[str] | None:
-    """Return the class names that a checkpoint of this project was trained on; None for a foreign one."""
+def _named_checkpoint(cfg: Config) -> Path:
+    if not cfg.MODEL.RESUME:
+        raise UserError("--eval needs the checkpoint to evaluate: give --resume PATH")
+    path = Path(cfg.MODEL.RESUME)
+    if (path / "weights").is_dir():
+        raise UserError(
+            f"MODEL.RESUME: {path} is the folder of a run, which holds several checkpoints; name one of them, such "
+            f"as {path / 'weights/best.safetensors'}"
+        )
+    return path
+
+
+def _training_facts(path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint of this project says of its training; of a foreign one, nothing."""
     if path.is_dir():
-        return read_train_json(path)["run"]["class_names"]
-    if path.suffix == ".safetensors" and "class_names" in metadata:
-        return json.loads(metadata["class_names"])
-    return None
+        return read_train_json(path)["run"]
+    facts = {}
+    for name in ("class_names", *_INPUTS):
+        try:
+            facts[name] = json.loads(metadata[name])
+        except (KeyError, TypeError, ValueError):  # not written by this project
+            continue
+    names = facts.get("class_names")
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        facts.pop("class_names", None)
+    return facts
+
+
+def _warn_of_other_inputs(cfg: Config, facts: Mapping[str, Any]) -> None:
+    """Say where the images will be prepared in another way than those that the model was trained on."""
+    now = json.loads(json.dumps({name: cfg.flat()[key] for name, key in _INPUTS.items()}))
+    others = [
+        f"{key} {now[name]} instead of {facts[name]}"
+        for name, key in _INPUTS.items()
+        if name in facts and facts[name] != now[name]
+    ]
+    if others:
+        logger.warning("%s: evaluated with %s of its training", cfg.MODEL.RESUME, ", ".join(others))
 
 
 def _check_classes(cfg: Config, task: Classification, trained: list[str] | None) -> None:

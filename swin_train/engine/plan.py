@@ -57,15 +57,18 @@ class RunPlan:
 
     def __str__(self) -> str:
         left_out = self.num_images - self.steps_per_epoch * self.global_batch
+        warmup = f"{self.warmup_lr:.4g} -> " if self.warmup_steps else ""
+        rise = f" in {self.warmup_steps} updates" if self.warmup_steps else ""
         return "\n".join(
             [
                 f"plan: {self.num_images} images, {self.num_classes} classes, "
                 f"{self.epochs} epochs x {self.steps_per_epoch} updates = {self.total_steps} updates",
                 f"      {self.global_batch} images an update = {self.world_size} process(es) x "
                 f"{self.accumulation} accumulation step(s) x up to {self.micro_batch} images"
+                + (f", mixed in groups of {self.mix_group}" if self.mix_group else "")
                 + (f"; {left_out} images left over each epoch, others each time" if left_out else ""),
-                f"      learning rate {self.warmup_lr:.4g} -> {self.base_lr:.4g} in {self.warmup_steps} "
-                f"updates -> {self.min_lr:.4g} (configured rates x {self.global_batch}/{_BATCH_OF_BASE_LR})",
+                f"      learning rate {warmup}{self.base_lr:.4g}{rise} -> {self.min_lr:.4g} "
+                f"(configured rates x {self.global_batch}/{_BATCH_OF_BASE_LR})",
             ]
         )
 
@@ -95,9 +98,7 @@ def make_plan(
     micro_batch = min(cfg.DATA.BATCH_SIZE, rank_batch)
     mix_group = 0
     if is_mixing(cfg):
-        mix_group = (
-            (recorded or {}).get("mix_group") or cfg.AUG.MIX_GROUP or math.gcd(micro_batch, rank_batch)
-        )
+        mix_group = (recorded or {}).get("mix_group") or cfg.AUG.MIX_GROUP or micro_batch
     _check_batch(global_batch, world_size, mix_group, recorded is not None)
     if mix_group and micro_batch % mix_group:
         raise UserError(
@@ -169,5 +170,6 @@ def _check_batch(global_batch: int, world_size: int, mix_group: int, is_recorded
     recorded = " (recorded with the run)" if is_recorded else ""
     raise UserError(
         f"TRAIN.GLOBAL_BATCH: {global_batch} images an update{recorded} cannot be divided among "
-        f"{world_size} processes{groups}; process counts that can: {shown}"
+        f"{world_size} process(es){groups}; process counts that can: {shown}"
+        + ("; or choose AUG.MIX_GROUP" if mix_group and not is_recorded else "")
     )

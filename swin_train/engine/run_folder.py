@@ -45,7 +45,7 @@ class RunFolder:
 
         Args:
             cfg: of this launch.
-            facts: what the run was started with and keeps.
+            facts: what was resolved.
             step: updates made before this launch; ``run.json`` remembers every launch.
         """
         (self.path / "config.yaml").write_text(dump(cfg), encoding="utf-8")

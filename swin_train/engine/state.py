@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from swin_train.distributed import unwrap
 from swin_train.engine.plan import RunPlan
 from swin_train.errors import UserError
+from swin_train.optim.saved_state import fit_optimizer_state, save_optimizer
 
 
 @dataclass
@@ -53,33 +54,21 @@ class TrainState:
         return models
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what has to be saved: ``model.NAME``, ``ema.NAME`` and ``optim.NAME.WHAT``."""
+        """Return the tensors that have to be saved: ``model.NAME``, ``ema.NAME`` and ``optim.NAME.WHAT``."""
         tensors = {f"model.{name}": value for name, value in unwrap(self.model).state_dict().items()}
         if self.ema is not None:
             tensors |= {f"ema.{name}": value for name, value in self.ema.module.state_dict().items()}
-        for name, parameter in unwrap(self.model).named_parameters():
-            for what, value in self.optimizer.state.get(parameter, {}).items():
-                if isinstance(value, Tensor):
-                    tensors[f"optim.{name}.{what}"] = value
-        return tensors
+        moments, _ = save_optimizer(self.optimizer, unwrap(self.model))
+        return tensors | {f"optim.{name}": value for name, value in moments.items()}
 
     def numbers(self) -> dict[str, Any]:
         """Return what has to be saved and is no tensor, as plain JSON values."""
-        scalars = {
-            f"{name}.{what}": value
-            for name, parameter in unwrap(self.model).named_parameters()
-            for what, value in self.optimizer.state.get(parameter, {}).items()
-            if isinstance(value, int | float)
-        }
-        # NVIDIA's apex counts its steps in the group rather than beside each parameter.
-        group_steps = [group["step"] for group in self.optimizer.param_groups if "step" in group]
+        _, optimizer = save_optimizer(self.optimizer, unwrap(self.model))
         return {
             "step": self.step,
-            "optimizer": type(self.optimizer).__name__,
             "best": self.best,
             "scaler": self.scaler.state_dict(),
-            "optim_scalars": scalars,
-            "optim_group_steps": group_steps,
+            "optimizer": optimizer,
         }
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
@@ -88,48 +77,23 @@ class TrainState:
         Raises:
             UserError: its tensors are not those of this model and optimizer; nothing is changed then.
         """
+        model = unwrap(self.model)
         own = self.tensors()
         _check_same(
             {name: value for name, value in own.items() if not name.startswith("optim.")},
             {name: value for name, value in tensors.items() if not name.startswith("optim.")},
         )
-        optimizer_state = self._fitted_optimizer_state(_below("optim.", tensors), numbers)
-        unwrap(self.model).load_state_dict(_below("model.", tensors))
+        optimizer = fit_optimizer_state(
+            self.optimizer, model, _below("optim.", tensors), numbers["optimizer"]
+        )
+        model.load_state_dict(_below("model.", tensors))
         if self.ema is not None:
             self.ema.module.load_state_dict(_below("ema.", tensors))
-        self.optimizer.load_state_dict(optimizer_state)
+        self.optimizer.load_state_dict(optimizer)
         if self.scaler.is_enabled() and numbers["scaler"]:
             self.scaler.load_state_dict(numbers["scaler"])
         self.step = numbers["step"]
         self.best = dict(numbers["best"])
-
-    def _fitted_optimizer_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Any]:
-        """Return the optimizer's state dict with the saved values, by name, in place of its own."""
-        optimizer = type(self.optimizer).__name__
-        if numbers["optimizer"] != optimizer:
-            raise UserError(
-                f"checkpoint: it was saved with the optimizer {numbers['optimizer']}, this run's is "
-                f"{optimizer}; resume with the TRAIN.OPTIMIZER it was saved with, or start under another TAG"
-            )
-        values: dict[str, Any] = tensors | numbers["optim_scalars"]
-        by_parameter: dict[str, dict[str, Any]] = {}
-        for key, value in values.items():
-            name, _, what = key.rpartition(".")
-            by_parameter.setdefault(name, {})[what] = value
-        names = {parameter: name for name, parameter in unwrap(self.model).named_parameters()}
-        order = [names[p] for group in self.optimizer.param_groups for p in group["params"]]
-        unknown = sorted(set(by_parameter) - set(order))
-        if unknown:
-            raise UserError(
-                f"checkpoint: it holds optimizer state of {len(unknown)} parameter(s) that this run does not "
-                f"train, {unknown[0]} first; resume with the TRAIN.FREEZE and TRAIN.OPTIMIZER it was "
-                f"saved with"
-            )
-        state = self.optimizer.state_dict()
-        state["state"] = {i: by_parameter[name] for i, name in enumerate(order) if name in by_parameter}
-        for group, step in zip(state["param_groups"], numbers["optim_group_steps"], strict=False):
-            group["step"] = step
-        return state
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

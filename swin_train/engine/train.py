@@ -2,7 +2,8 @@
 
 import json
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from timm.utils import ModelEmaV3
@@ -12,13 +13,15 @@ from swin_train.data.draws import Stream, key
 from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch, parallelize, unwrap
-from swin_train.engine.checkpoint import Checkpointer, run_facts
+from swin_train.engine.checkpoint import Checkpointer, RunFacts, run_facts
 from swin_train.engine.epoch import Pace, Run, train_epoch
 from swin_train.engine.evaluate import Evaluation, evaluate_model
 from swin_train.engine.plan import RunPlan, make_plan
 from swin_train.engine.precision import Precision, choose_precision
 from swin_train.engine.run_folder import RunFolder
 from swin_train.engine.state import TrainState, seed_library_generators
+from swin_train.errors import NumericsError
+from swin_train.models.describe import num_parameters
 from swin_train.models.freeze import freeze
 from swin_train.optim.optimizers import build_optimizer
 from swin_train.optim.schedules import build_schedule
@@ -58,11 +61,17 @@ def train(cfg: Config) -> Summary:
         task = build_task(cfg)
         checkpoints = Checkpointer(cfg, folder, runtime)
         plan = _make_plan(cfg, task, checkpoints, runtime)
+        facts = run_facts(plan, task.class_names, task.fingerprint)
+        checkpoints.check_identity(facts)
         precision = choose_precision(cfg, runtime.device)
         state = _build_state(cfg, task, plan, precision, runtime, is_new=checkpoints.source is None)
         checkpoints.resume(state)  # last: everything that is restored exists now
-        if runtime.is_main:
-            folder.describe(cfg, run_facts(plan, task.class_names), state.step)
+        if state.finished:
+            logger.info(
+                "nothing is left to train: raise TRAIN.EPOCHS (%d), or choose another TAG", plan.epochs
+            )
+        elif runtime.is_main:
+            folder.describe(cfg, _resolved(facts, plan, state, precision, runtime), state.step)
         recorder.start(state.step)
         run = Run(
             cfg=cfg,
@@ -74,6 +83,7 @@ def train(cfg: Config) -> Summary:
             runtime=runtime,
             recorder=recorder,
             checkpoints=checkpoints,
+            facts=facts,
             pace=Pace(state.step),
         )
         val_feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
@@ -83,7 +93,7 @@ def train(cfg: Config) -> Summary:
             evaluation = _evaluate(run, val_feed)
             if state.epoch % cfg.SAVE_FREQ == 0 or state.finished:
                 checkpoints.save_weights("last", state, "raw", _facts(run, "raw", evaluation))
-                checkpoints.save(state, task.class_names)
+                checkpoints.save(state, facts)
         _report(folder.path, run)
         return Summary(folder.path, evaluation, dict(state.best))
 
@@ -97,7 +107,6 @@ def _make_plan(cfg: Config, task: Classification, checkpoints: Checkpointer, run
         num_classes=task.num_classes,
         recorded=checkpoints.recorded,
     )
-    checkpoints.check_identity(plan, task.class_names)
     logger.info("%s", plan)
     return plan
 
@@ -128,10 +137,28 @@ def _build_state(
     )
     if is_new:
         state.step = cfg.TRAIN.START_EPOCH * plan.steps_per_epoch
+    total, trained = num_parameters(unwrap(model)), num_parameters(unwrap(model), trainable_only=True)
     logger.info(
-        "%s on %d x %s in %s", cfg.MODEL.NAME, runtime.world_size, runtime.device.type, precision.name
+        "%s: %.4g M parameters%s, on %d x %s in %s",
+        cfg.MODEL.NAME,
+        total / 1e6,
+        f", {trained / 1e6:.4g} M of them trained" if trained < total else "",
+        runtime.world_size,
+        runtime.device.type,
+        precision.name,
     )
     return state
+
+
+def _resolved(
+    facts: RunFacts, plan: RunPlan, state: TrainState, precision: Precision, runtime: Runtime
+) -> dict[str, object]:
+    return facts | {
+        "plan": asdict(plan),
+        "parameters": num_parameters(unwrap(state.model)),
+        "precision": precision.name,
+        "device": str(runtime.device),
+    }
 
 
 def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
@@ -142,6 +169,11 @@ def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
         for kind, model in state.weights().items()
     }
     raw = results["raw"]
+    if not math.isfinite(raw.loss):  # before anything is kept of it
+        raise NumericsError(
+            f"epoch {state.epoch}: the validation loss is {raw.loss}; the weights went bad and were not saved. Lower "
+            f"TRAIN.BASE_LR (now {run.cfg.TRAIN.BASE_LR}), lengthen the warm-up, or use AMP_DTYPE bf16 or fp32"
+        )
     numbers: dict[str, float] = {
         "step": state.step,
         "epoch": state.epoch,
@@ -165,7 +197,7 @@ def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
 
 
 def _facts(run: Run, kind: str, result: Evaluation) -> dict[str, str]:
-    """Return what travels with weights, so that they cannot be used wrongly elsewhere; each value is JSON."""
+    """Return what travels with weights: how to prepare images, and what the outputs mean; values are JSON."""
     cfg = run.cfg
     facts = {
         "model": cfg.MODEL.NAME,
@@ -192,7 +224,6 @@ def _report(folder: Path, run: Run) -> None:
             run.num_bad_images,
             names or "none of them",
         )
-    best = ", ".join(f"{kind} {top1:.3f}" for kind, top1 in state.best.items())
-    logger.info(
-        "done: %d updates, best Acc@1 %s; everything is in %s", state.step, best or "not measured", folder
-    )
+    kinds = {"raw": "best Acc@1", "ema": "best Acc@1 of the averaged weights"}
+    best = "".join(f"{kinds[kind]} {top1:.3f}, " for kind, top1 in state.best.items())
+    logger.info("done: %d updates, %severything is in %s", state.step, best, folder)

@@ -22,7 +22,10 @@ def build_model(cfg: Config, num_classes: int | None = None) -> nn.Module:
     """
     build = MODELS.get(cfg.MODEL.TYPE)
     if build is None:
-        raise UserError(f"MODEL.TYPE: no model is called {cfg.MODEL.TYPE!r}; known are: {', '.join(MODELS)}")
+        raise UserError(
+            f"MODEL.TYPE is {cfg.MODEL.TYPE!r}, which is configured but not built by this version yet; it builds "
+            f"{', '.join(MODELS)}"
+        )
     return build(cfg, cfg.MODEL.NUM_CLASSES if num_classes is None else num_classes)
 
 

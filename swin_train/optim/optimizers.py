@@ -117,12 +117,14 @@ def _make_apex(optimizer: type, groups: Groups, settings: Settings) -> Optimizer
 
 def _make_with_timm(name: str, groups: Groups, settings: Settings) -> Optimizer:
     # timm loads all its models with it, which the usual optimizers need not wait for.
-    from timm.optim import create_optimizer_v2, list_optimizers
+    from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 
-    if name.removeprefix("lookahead_") not in list_optimizers():
+    base = name.removeprefix("lookahead_")
+    if base not in list_optimizers():
         raise UserError(_unknown_name(name, [*OPTIMIZERS, *list_optimizers()]))
+    _check_needs(name, get_optimizer_info(base), settings)
     try:
-        return create_optimizer_v2(
+        optimizer = create_optimizer_v2(
             groups,
             opt=name,
             lr=settings.lr,
@@ -132,10 +134,30 @@ def _make_with_timm(name: str, groups: Groups, settings: Settings) -> Optimizer:
             betas=settings.betas,
         )
     except (AssertionError, ImportError, IndexError, TypeError, ValueError) as error:
-        raise UserError(
-            f"TRAIN.OPTIMIZER.NAME: timm cannot make {name!r} with these settings on this machine ({error}); "
-            f"choose another, such as {', '.join(OPTIMIZERS)}"
-        ) from error
+        raise _unusable(f"timm cannot make {name!r} with these settings on this machine ({error})") from error
+    unsaved = optimizer.state_dict().keys() - {"state", "param_groups"}
+    if unsaved:  # such as Kron's random numbers, which would also differ between the processes of a run
+        raise _unusable(f"{name!r} keeps {', '.join(sorted(unsaved))}, which no checkpoint holds")
+    return optimizer
+
+
+def _check_needs(name: str, info: Any, settings: Settings) -> None:
+    """Refuse, with the reason, what would fail at the first update or in the midst of timm."""
+    if info.second_order:
+        raise _unusable(f"{name!r} needs second derivatives, which training does not compute")
+    if info.has_betas and info.num_betas != len(settings.betas):
+        raise _unusable(
+            f"{name!r} needs {info.num_betas} betas, and TRAIN.OPTIMIZER.BETAS holds {len(settings.betas)}"
+        )
+    package = info.opt_class.partition(".")[0] if isinstance(info.opt_class, str) else "torch"
+    if package != "torch" and settings.device.type != "cuda":
+        raise _unusable(
+            f"{name!r} is from {package}, which needs parameters on CUDA, not on {settings.device.type}"
+        )
+
+
+def _unusable(reason: str) -> UserError:
+    return UserError(f"TRAIN.OPTIMIZER.NAME: {reason}; choose another, such as {', '.join(OPTIMIZERS)}")
 
 
 def _unknown_name(name: str, known: list[str]) -> str:

@@ -6,10 +6,13 @@ from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console as RichConsole
+from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 _PLAIN = "[%(asctime)s] %(levelname)s %(message)s"
+_WIDE = 150  # columns from which a terminal holds all the numbers
 
 
 class Console:
@@ -20,45 +23,55 @@ class Console:
 
     def __init__(self, log_file: Path | None, is_main: bool) -> None:
         self._logger = logging.getLogger("swin_train")
-        self._handlers: list[logging.Handler] = []
+        self._previous = (self._logger.level, self._logger.propagate, self._logger.handlers)
+        self._terminal = (
+            RichConsole(stderr=True, highlight=False) if is_main and sys.stderr.isatty() else None
+        )
+        self._file: logging.Handler | None = None
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._previous = (self._logger.level, self._logger.propagate, self._logger.handlers)
-        is_live = is_main and sys.stderr.isatty()
-        if is_live:
-            rich_console = RichConsole(stderr=True)
-            self._add(
-                RichHandler(console=rich_console, show_path=False, rich_tracebacks=False), "%(message)s"
-            )
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[numbers]}"),
-                console=rich_console,
-                transient=True,
-            )
-        else:
-            self._add(logging.StreamHandler(sys.stderr), _PLAIN)
+        screen: logging.Handler = logging.StreamHandler(sys.stderr)
+        if self._terminal is not None:
+            screen = RichHandler(console=self._terminal, show_path=False, highlighter=NullHighlighter())
+        screen.setFormatter(_formatter("%(message)s" if self._terminal else _PLAIN))
+        handlers = [screen]
         if log_file is not None:
-            self._add(logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace"), _PLAIN)
+            self._file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+            self._file.setFormatter(_formatter(_PLAIN))
+            handlers.append(self._file)
         self._logger.setLevel(logging.INFO if is_main else logging.WARNING)
         self._logger.propagate = False
-        self._logger.handlers = self._handlers
+        self._logger.handlers = handlers
 
-    def _add(self, handler: logging.Handler, line_format: str) -> None:
-        handler.setFormatter(logging.Formatter(line_format, datefmt="%Y-%m-%d %H:%M:%S"))
-        self._handlers.append(handler)
+    def progress(self, step: int, total_steps: int, epoch: str, *, full: str, short: str) -> None:
+        """Show how far the run is: a line in the log, and on a terminal a bar instead of it.
 
-    def progress(self, step: int, total_steps: int, epoch: str, numbers: str) -> None:
-        """Show how far the run is; on a terminal in place, elsewhere as one line."""
-        if self._bar is None:
-            self._logger.info("train epoch %s step %d/%d %s", epoch, step, total_steps, numbers)
+        Args:
+            step: updates made.
+            total_steps: updates of the whole run.
+            epoch: for example "3/300".
+            full: the numbers of the log.
+            short: those that fit beside the bar in 80 columns.
+        """
+        line = f"train epoch {epoch} step {step}/{total_steps} {full}"
+        if self._terminal is None:
+            self._logger.info(line)
             return
-        if self._task is None:
+        if self._file is not None:
+            self._file.handle(self._logger.makeRecord(self._logger.name, logging.INFO, "", 0, line, (), None))
+        if self._bar is None or self._task is None:
+            self._bar = Progress(
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                BarColumn(bar_width=12),
+                TextColumn("{task.completed}/{task.total}", table_column=Column(no_wrap=True)),
+                TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True, ratio=1)),
+                console=self._terminal,
+                transient=True,
+            )
             self._bar.start()
             self._task = self._bar.add_task("", total=total_steps, numbers="")
-        self._bar.update(self._task, completed=step, description=f"epoch {epoch}", numbers=numbers)
+        numbers = full if self._terminal.width >= _WIDE else short
+        self._bar.update(self._task, completed=step, description=epoch, numbers=numbers)
 
     def __enter__(self) -> "Console":
         return self
@@ -68,9 +81,13 @@ class Console:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        for handler in self._handlers:
+        for handler in self._logger.handlers:
             handler.flush()
-            if isinstance(handler, logging.FileHandler):
-                handler.close()
+        if self._file is not None:
+            self._file.close()
         level, self._logger.propagate, self._logger.handlers = self._previous
         self._logger.setLevel(level)
+
+
+def _formatter(line_format: str) -> logging.Formatter:
+    return logging.Formatter(line_format, datefmt="%Y-%m-%d %H:%M:%S")

@@ -32,10 +32,11 @@ class JsonLines:
         kept = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except ValueError:
+                is_kept = json.loads(line)["step"] <= step
+            except (ValueError, TypeError, KeyError):
                 continue
+            if is_kept:
+                kept.append(line + "\n")
         beside = self.path.with_suffix(".tmp")
         beside.write_text("".join(kept), encoding="utf-8")
         beside.replace(self.path)

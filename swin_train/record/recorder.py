@@ -50,14 +50,20 @@ class Recorder:
         if not self._is_main:
             return
         self._write("train", numbers)
-        text = (
+        speed, left = f"{numbers['images_per_s']:.0f}", _duration(eta_s)
+        full = (
             f"loss {numbers['loss']:.4f} lr {numbers['lr']:.3g} grad_norm {numbers['grad_norm']:.3f} "
-            f"images/s {numbers['images_per_s']:.0f} data_wait {100 * numbers['data_wait']:.0f}% "
-            f"mem {numbers['memory_mb']:.0f}MB left {_duration(eta_s)}"
+            f"images/s {speed} data_wait {100 * numbers['data_wait']:.0f}% mem {numbers['memory_mb']:.0f}MB left {left}"
         )
         if "loss_scale" in numbers:
-            text += f" loss_scale {numbers['loss_scale']:g}"
-        self._console.progress(numbers["step"], total_steps, f"{numbers['epoch']}/{epochs}", text)
+            full += f" loss_scale {numbers['loss_scale']:g}"
+        self._console.progress(
+            numbers["step"],
+            total_steps,
+            f"{numbers['epoch']}/{epochs}",
+            full=full,
+            short=f"loss {numbers['loss']:.3f} lr {numbers['lr']:.1e} {speed} img/s {left} left",
+        )
 
     def evaluation(self, numbers: Mapping[str, Any]) -> None:
         """Record an evaluation: ``step``, ``epoch`` and accuracies in percent."""

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from swin_train.config import Config
 from swin_train.data.build import build_eval_feed, build_train_feed, open_datasets
+from swin_train.data.formats import fingerprint
 from swin_train.data.loader import Batch, EvalFeed, TrainFeed
 from swin_train.data.sampler import BatchGeometry
 from swin_train.errors import UserError
@@ -32,6 +33,12 @@ class Classification:
     def num_classes(self) -> int:
         """The number of class folders."""
         return len(self.class_names)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the names and labels of the training images."""
+        assert self.train_data is not None, "opened without its training set"
+        return fingerprint(self.train_data)
 
     def build_model(self) -> nn.Module:
         """Return the model with a head for the classes of the data, on the CPU."""

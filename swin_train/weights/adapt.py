@@ -82,6 +82,7 @@ def adapt(
         UserError: the weights are of another architecture, or a tensor is missing, unknown or misshapen; the
             message starts with ``source``.
     """
+    _check_dimensions(state, target, source)
     _check_same_architecture(state, target, source)
     adapted, resized = _resize(state, target)
     head, fresh = _fit_head(adapted, target)
@@ -154,6 +155,27 @@ def _fit_head(adapted: dict[str, Tensor], target: Mapping[str, Tensor]) -> tuple
         return f"head of {old} classes dropped (the model has none)", ()
     fresh = tuple(name for name in _HEAD if name in target)
     return f"head of {new} classes fresh (the file has {old or 'none'})", fresh
+
+
+def _check_dimensions(state: Mapping[str, Tensor], target: Mapping[str, Tensor], source: str) -> None:
+    """Make sure that shapes can be read off and interpolated; sizes are compared later, as a whole."""
+    for name, tensor in state.items():
+        wanted = target.get(name)
+        if wanted is not None and tensor.ndim != wanted.ndim:
+            raise UserError(
+                f"{source}: {name} has the shape {tuple(tensor.shape)}; it must have {wanted.ndim} dimension(s), "
+                f"the model's is {tuple(wanted.shape)}"
+            )
+    weight, bias = (state.get(name) for name in _HEAD)  # the head may be one that the target does not have
+    if weight is not None and weight.ndim != 2:
+        raise UserError(
+            f"{source}: head.weight has the shape {tuple(weight.shape)}; it must have 2 dimensions"
+        )
+    if weight is not None and bias is not None and bias.shape != weight.shape[:1]:
+        raise UserError(
+            f"{source}: head.bias has the shape {tuple(bias.shape)}; it must have that of the rows of head.weight, "
+            f"{tuple(weight.shape[:1])}"
+        )
 
 
 def _check_same_architecture(state: Mapping[str, Tensor], target: Mapping[str, Tensor], source: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-_BLOCK = re.compile(r"layers\.(\d+)\.blocks\.(\d+)\.")
+_BLOCK = re.compile(r"layers\.(\d{1,9})\.blocks\.(\d{1,9})\.")
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,9 @@ class Architecture:
 def infer_architecture(state: Mapping[str, Tensor]) -> Architecture:
     """Read embed dim, depths, heads, patch and channels off a state dict with published names."""
     blocks = {(int(found[1]), int(found[2])) for name in state if (found := _BLOCK.match(name))}
-    num_stages = 1 + max((stage for stage, _ in blocks), default=-1)
-    depths = tuple(1 + max((b for s, b in blocks if s == stage), default=-1) for stage in range(num_stages))
-    tables = [
-        state.get(f"layers.{stage}.blocks.0.attn.relative_position_bias_table") for stage in range(num_stages)
-    ]
+    stages = sorted({stage for stage, _ in blocks})  # those alone: a file may name any number
+    depths = tuple(1 + max(b for s, b in blocks if s == stage) for stage in stages)
+    tables = [state.get(f"layers.{stage}.blocks.0.attn.relative_position_bias_table") for stage in stages]
     patches = state.get("patch_embed.proj.weight")
     shape = tuple(patches.shape) if patches is not None and patches.ndim == 4 else (None, None, None, None)
     return Architecture(

@@ -24,6 +24,9 @@ _WRAPPERS: dict[Which, tuple[str, ...]] = {
 }
 _SECTIONS: dict[Which, str] = {"raw": "model.", "ema": "ema."}
 
+# Without the scales beside them, narrower ones (8-bit floats, integers) are not the weights' values.
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 # Published checkpoints hold these two as objects. As ordered dicts they are data, and nothing of theirs runs.
 _HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (OrderedDict, "yacs.config.CfgNode"),
@@ -58,7 +61,8 @@ def read_weights(path: str | Path, which: Which = "raw") -> Weights:
         which: the trained weights, or their exponential moving average.
 
     Raises:
-        UserError: missing, damaged, not a checkpoint, more than data, or without the weights asked for.
+        UserError: missing, damaged, not a checkpoint, more than data, without the weights asked for, or with
+            a weight that is not a dense floating-point tensor of finite values.
     """
     path = Path(path)
     file = _locate(path)
@@ -71,9 +75,21 @@ def read_weights(path: str | Path, which: Which = "raw") -> Weights:
     except ValueError as error:
         raise UserError(f"{path}: {error}; expected each weight once") from error
     for name, tensor in plain.state.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UserError(f"{path}: {name} holds values that are not finite; take an earlier checkpoint")
+        _check_values(tensor, f"{path}: {name}")
     return Weights(plain.state, str(path), metadata, plain.num_buffers, plain.num_pretraining)
+
+
+def _check_values(tensor: Tensor, where: str) -> None:
+    is_dense = tensor.layout is torch.strided and tensor.device.type == "cpu"
+    if not is_dense or tensor.dtype not in _DTYPES:
+        raise UserError(
+            f"{where} is {tensor.dtype}, {tensor.layout}, on {tensor.device}; a weight must be a dense tensor "
+            f"with values, of {', '.join(map(str, _DTYPES))}"
+        )
+    if not tensor.numel():
+        raise UserError(f"{where} has the shape {tuple(tensor.shape)} and no values; take another checkpoint")
+    if not tensor.isfinite().all():
+        raise UserError(f"{where} holds values that are not finite; take an earlier checkpoint")
 
 
 def _locate(path: Path) -> Path:
@@ -126,7 +142,7 @@ def _read_torch(file: Path, which: Which) -> tuple[dict[str, Tensor], dict[str, 
     wrapper = next((key for key in _WRAPPERS[which] if isinstance(content.get(key), Mapping)), None)
     if wrapper is not None:
         state = content[wrapper]
-        metadata = {key: value for key, value in content.items() if not _holds_tensors(value)}
+        metadata = _without_tensors(content, file)
     elif which == "raw":
         state, metadata = content, {}
     else:
@@ -139,6 +155,11 @@ def _read_torch(file: Path, which: Which) -> tuple[dict[str, Tensor], dict[str, 
         raise UserError(
             f"{file}: is not a checkpoint of weights; expected tensors under 'model' or 'state_dict', "
             f"or alone. Found: {', '.join((strays or list(map(str, content)))[:10]) or 'nothing'}"
+        )
+    nameless = [key for key in state if not isinstance(key, str)]
+    if nameless:
+        raise UserError(
+            f"{file}: a tensor is called {nameless[0]!r}, which is no string; expected names such as norm.weight"
         )
     return dict(state), metadata
 
@@ -165,6 +186,15 @@ def _refused_globals(file: Path) -> list[str]:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     except Exception:  # too damaged to tell
         return []
+
+
+def _without_tensors(content: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    try:
+        return {key: value for key, value in content.items() if not _holds_tensors(value)}
+    except RecursionError as error:
+        raise UserError(
+            f"{file}: what it holds beside the weights contains itself; save its weights alone"
+        ) from error
 
 
 def _holds_tensors(value: Any) -> bool:

@@ -24,22 +24,34 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor], metadata: Mappi
     """
     path = Path(path)
     try:
-        _write_whole(path, _separate(state), dict(metadata))
+        _write_whole(path, state, dict(metadata))
     except (OSError, SafetensorError) as error:
         raise StorageError(
             f"{path}: cannot be written ({error}); see to free space and permissions"
         ) from error
 
 
-def _write_whole(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def _write_whole(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
-        save_file(state, temporary, metadata)
+        save_tensors(temporary, state, metadata)
         flush_to_disk(temporary)
         temporary.replace(path)
         flush_to_disk(path.parent)  # the new name itself
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file in place, readable by whoever may read the files of this process.
+
+    Raises:
+        OSError, SafetensorError: the file system refuses.
+    """
+    path.touch()
+    mode = path.stat().st_mode  # safetensors replaces the file by one for its owner alone
+    save_file(_separate(tensors), path, metadata)
+    path.chmod(mode)
 
 
 def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

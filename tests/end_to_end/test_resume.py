@@ -4,8 +4,11 @@ import errno
 import hashlib
 import json
 import logging
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,19 +93,18 @@ def test_a_damaged_checkpoint_is_passed_over(tiny_opts, undisturbed, monkeypatch
 
     assert "checkpoint passed over" in (resumed / "log.txt").read_text()
     assert f"{newest.name}/state.safetensors has another SHA-256" in (resumed / "log.txt").read_text()
-    verify_folder(newest)  # written anew
     assert final_state(resumed) == final_state(undisturbed)
 
 
 def test_a_failed_save_ends_the_run_and_leaves_older_checkpoints(tiny_opts, monkeypatch):
-    real = swin_train.engine.checkpoint.save_file
+    real = swin_train.engine.checkpoint.save_tensors
 
-    def full(tensors, path):
-        real(tensors, path)
+    def full(path, tensors):
+        real(path, tensors)
         if "00000010" in str(path):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(swin_train.engine.checkpoint, "save_file", full)
+    monkeypatch.setattr(swin_train.engine.checkpoint, "save_tensors", full)
     cfg = load_config(None, tiny_opts())
 
     with pytest.raises(StorageError, match=r"step-00000010: cannot be written .*No space left.*intact"):
@@ -111,6 +113,49 @@ def test_a_failed_save_ends_the_run_and_leaves_older_checkpoints(tiny_opts, monk
     checkpoints = output_dir(cfg) / "checkpoints"
     assert [path.name for path in checkpoints.iterdir()] == ["step-00000005"]
     verify_folder(checkpoints / "step-00000005")
+
+
+def test_damaged_checkpoints_ahead_never_cost_a_whole_one(tiny_opts):
+    cfg = load_config(None, tiny_opts(SAVE_STEPS=1, SAVE_KEEP=4))
+    checkpoints = train(cfg).folder / "checkpoints"
+    for name in ("step-00000009", "step-00000010"):
+        (checkpoints / name / "train.json").write_text("{}")
+
+    train(load_config(None, tiny_opts(SAVE_STEPS=1, SAVE_KEEP=2)))
+
+    kept = sorted(path.name for path in checkpoints.iterdir())
+    assert kept == ["damaged-step-00000009", "damaged-step-00000010", "step-00000009", "step-00000010"]
+    for folder in checkpoints.glob("step-*"):
+        verify_folder(folder)
+
+
+OPTIMIZERS = ["sgd", "fused_lamb", "lookahead_adamw", "adafactor", "muon", "nadamw", "radam"]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_kind_of_optimizer_resumes_bit_identical(tiny_opts, monkeypatch, name):
+    recipe = {"TRAIN__OPTIMIZER__NAME": name, "SAVE_STEPS": 3, "TRAIN__BASE_LR": 0.005}
+    undisturbed = train(load_config(None, tiny_opts(**recipe, TAG="undisturbed"))).folder
+    with monkeypatch.context() as patch:
+        stop_before(patch, 4)
+        with pytest.raises(Stop):
+            train(load_config(None, tiny_opts(**recipe)))
+
+    resumed = train(load_config(None, tiny_opts(**recipe))).folder
+
+    assert final_state(resumed) == final_state(undisturbed)
+
+
+def test_files_are_readable_by_whom_the_umask_allows(tiny_opts):
+    old = os.umask(0o022)
+    try:
+        folder = train(load_config(None, tiny_opts())).folder
+    finally:
+        os.umask(old)
+
+    files = [*folder.glob("weights/*"), *folder.glob("checkpoints/*/*")]
+    assert len(files) == 2 + 2 * 3
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o644}
 
 
 def test_when_no_checkpoint_is_whole_nothing_is_overwritten(tiny_opts):
@@ -142,7 +187,12 @@ def test_every_launch_is_remembered(tiny_opts):
 
     assert [launch["step"] for launch in description["launches"]] == [0, 10]
     assert description["config"]["TRAIN"]["EPOCHS"] == 3
-    assert description["global_batch"] == 8
+    assert (description["global_batch"], description["precision"], description["device"]) == (
+        8,
+        "fp32",
+        "cpu",
+    )
+    assert description["plan"]["steps_per_epoch"] == 5
 
 
 def test_a_finished_run_stays_as_it_is(tiny_opts):
@@ -185,10 +235,8 @@ def test_a_run_is_not_overwritten_when_it_may_not_be_resumed(tiny_opts):
     [
         ({"SEED": 7}, r"SEED was 0, now 7"),
         ({"TRAIN__GLOBAL_BATCH": 4}, r"TRAIN.GLOBAL_BATCH is 4, but .* started with 8"),
-        (
-            {"MODEL__SWIN__EMBED_DIM": 16},
-            r"patch_embed.proj.weight has shape \[8, 3, 2, 2\], this run's has \[16",
-        ),
+        ({"MODEL__SWIN__EMBED_DIM": 16}, r"MODEL.SWIN.EMBED_DIM was 8, now 16"),
+        ({"DATA__MEAN": [0.5, 0.5, 0.5]}, r"DATA.MEAN was \[0.485, 0.456, 0.406\], now \[0.5"),
         ({"TRAIN__EMA_DECAY": 0.9}, r"ema\.\S+ is missing"),
         ({"TRAIN__OPTIMIZER__NAME": "sgd"}, r"saved with the optimizer AdamW, this run's is SGD"),
         ({"TRAIN__FREEZE": "stages 1"}, r"optimizer state of .* that this run does not train"),
@@ -201,6 +249,38 @@ def test_what_identifies_a_run_cannot_change(tiny_opts, change, message):
         train(load_config(None, tiny_opts(**change, TRAIN__EPOCHS=3)))
 
 
+def test_other_settings_take_effect_and_are_said(tiny_opts):
+    train(load_config(None, tiny_opts()))
+
+    folder = train(load_config(None, tiny_opts(TRAIN__EPOCHS=3, AUG__MIXUP=0.5, DATA__NUM_WORKERS=1))).folder
+
+    said = [line for line in (folder / "log.txt").read_text().splitlines() if "settings changed" in line]
+    assert len(said) == 1
+    assert "since step-00000010 was saved: " in said[0]
+    assert "TRAIN.EPOCHS was 2, now 3; AUG.MIXUP was 0.8, now 0.5" in said[0]
+
+
+def test_a_finished_run_that_is_asked_for_less_says_that_nothing_is_left(tiny_opts):
+    folder = train(load_config(None, tiny_opts())).folder
+    before = (folder / "config.yaml").read_text()
+
+    train(load_config(None, tiny_opts(TRAIN__LOSS="bce")))
+
+    assert "nothing is left to train: raise TRAIN.EPOCHS (2)" in (folder / "log.txt").read_text()
+    assert (folder / "config.yaml").read_text() == before  # what was trained
+
+
+def test_images_of_other_names_are_refused(tiny_opts, digits, tmp_path):
+    data = Path(shutil.copytree(digits, tmp_path / "data"))
+    opts = tiny_opts(DATA__DATA_PATH=str(data), TRAIN__EPOCHS=3)
+    train(load_config(None, tiny_opts(DATA__DATA_PATH=str(data))))
+    image = data / "train/digit_0/0.png"
+    image.rename(image.with_name("another.png"))
+
+    with pytest.raises(UserError, match="the names of the training images was"):
+        train(load_config(None, opts))
+
+
 def test_other_images_are_refused(tiny_opts, digits, tmp_path):
     train(load_config(None, tiny_opts()))
     for split in ("train", "val"):
@@ -208,7 +288,9 @@ def test_other_images_are_refused(tiny_opts, digits, tmp_path):
         for label in range(3):
             (tmp_path / "fewer" / split / f"digit_{label}").symlink_to(digits / split / f"digit_{label}")
 
-    with pytest.raises(UserError, match=r"training images was 40, now 30; classes was \['digit_0'"):
+    with pytest.raises(
+        UserError, match=r"the number of training images was 40, now 30; .*the classes was \['digit_0'"
+    ):
         train(load_config(None, tiny_opts(DATA__DATA_PATH=str(tmp_path / "fewer"))))
 
 
@@ -222,6 +304,7 @@ def test_resume_by_name_goes_on_in_another_folder(tiny_opts, tmp_path):
             )
         )
         assert [path.name for path in (longer.folder / "checkpoints").iterdir()] == ["step-00000015"]
+        assert (longer.folder / "weights/best.safetensors").is_file()  # the other run's best is not here
 
 
 def test_resume_from_weights_alone_is_an_error(tiny_opts):

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from swin_train import evaluate, load_config, train
+from swin_train.config import output_dir
 from swin_train.engine.throughput import throughput
 from swin_train.errors import NumericsError, UserError
 
@@ -15,6 +16,10 @@ from swin_train.errors import NumericsError, UserError
 def records(folder, kind):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [record for record in lines if record["kind"] == kind]
+
+
+def steps(folder):
+    return sorted((folder / "checkpoints").iterdir())
 
 
 def test_a_run_leaves_what_it_promises(tiny_opts):
@@ -85,6 +90,25 @@ def test_evaluate_without_a_training_set(tiny_opts, digits, tmp_path):
     )
 
     assert result == summary.evaluation
+
+
+def test_evaluate_says_which_weights_and_how_images_differ(tiny_opts, capsys):
+    summary = train(load_config(None, tiny_opts(TRAIN__EMA_DECAY=0.9)))
+    checkpoint = str(summary.folder / "weights/best_ema.safetensors")
+    capsys.readouterr()
+
+    evaluate(load_config(None, tiny_opts(MODEL__RESUME=checkpoint, DATA__MEAN=[0.5, 0.5, 0.5])))
+
+    error = capsys.readouterr().err
+    assert "best_ema.safetensors: ema weights, fp32, on cpu" in error
+    assert "evaluated with DATA.MEAN [0.5, 0.5, 0.5] instead of [0.485, 0.456, 0.406]" in error
+
+
+def test_evaluate_of_a_runs_folder_names_its_checkpoints(tiny_opts):
+    folder = train(load_config(None, tiny_opts())).folder
+
+    with pytest.raises(UserError, match=r"holds several checkpoints; .*weights/best.safetensors"):
+        evaluate(load_config(None, tiny_opts(MODEL__RESUME=str(folder))))
 
 
 def test_evaluate_refuses_a_damaged_checkpoint_folder(tiny_opts):
@@ -189,6 +213,8 @@ def test_every_kind_of_run_trains(tiny_opts, changes):
     losses = [record["loss"] for record in records(summary.folder, "train")]
     assert len(losses) == 10
     assert all(loss is not None and loss < 10 for loss in losses)
+    first, last = (load_file(path / "state.safetensors") for path in steps(summary.folder))
+    assert all(not torch.equal(first[name], last[name]) for name in first if name.startswith("model."))
 
 
 def test_accumulation_with_a_ragged_tail_gives_the_same_losses(tiny_opts):
@@ -203,12 +229,34 @@ def test_accumulation_with_a_ragged_tail_gives_the_same_losses(tiny_opts):
     assert losses == pytest.approx(expected, rel=1e-5)  # float32, other order of summation
 
 
+@pytest.mark.parametrize("save_steps", [0, 1])
+def test_weights_that_are_not_finite_are_never_saved(tiny_opts, save_steps):
+    """One update an epoch: the loss is measured before the update that spoils the weights."""
+    cfg = load_config(
+        None,
+        tiny_opts(
+            DATA__BATCH_SIZE=20,
+            TRAIN__BASE_LR=1e38,
+            TRAIN__MIN_LR=1e38,
+            TRAIN__WARMUP_EPOCHS=0,
+            TRAIN__CLIP_GRAD=0.0,
+            SAVE_STEPS=save_steps,
+        ),
+    )
+
+    with pytest.raises(NumericsError, match=r"not finite|is nan|is inf"):
+        train(cfg)
+
+    saved = output_dir(cfg).glob("**/*.safetensors")
+    assert all(tensor.isfinite().all() for path in saved for tensor in load_file(path).values())
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_unsaved(tiny_opts):
     cfg = load_config(
         None, tiny_opts(TRAIN__BASE_LR=1e30, TRAIN__WARMUP_LR=1e30, TRAIN__CLIP_GRAD=0.0, TRAIN__EPOCHS=3)
     )
 
-    with pytest.raises(NumericsError, match=r"the loss is nan.*Lower TRAIN.BASE_LR \(now 1e\+30\)"):
+    with pytest.raises(NumericsError, match=r"not finite|Lower TRAIN.BASE_LR \(now 1e\+30\)"):
         train(cfg)
 
     assert not list(Path(cfg.OUTPUT).glob("**/step-*"))

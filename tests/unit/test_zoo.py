@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,32 @@ def test_a_published_file_with_buffers_is_loaded_and_counted(tmp_path: Path, sou
     report = load_pretrained(make_model(seed=2), tmp_path / "w.pth")
 
     assert str(report) == "loaded 34 tensors; head of 5 classes kept; dropped 3 buffers (recomputed)"
+
+
+TABLE = "layers.0.blocks.1.attn.relative_position_bias_table"
+
+
+@pytest.mark.parametrize("load", [load_pretrained, load_exact])
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("head.weight", torch.tensor(1.0)),
+        ("head.weight", torch.zeros(5, 8, device="meta")),
+        ("head.weight", torch.zeros(5, 8).to_sparse()),
+        ("head.weight", torch.zeros(5, 8, dtype=torch.int8)),
+        (TABLE, torch.zeros(0, 2)),
+        (TABLE, torch.tensor(1.0)),
+        (TABLE, torch.zeros(1, 9, 2)),
+    ],
+)
+def test_odd_tensors_are_refused_naming_file_and_tensor_and_change_nothing(
+    tmp_path: Path, source: SwinTransformer, load: Callable, name: str, tensor: torch.Tensor
+) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"model": {**source.state_dict(), name: tensor}}, path)
+    model = make_model(seed=2)
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+
+    with pytest.raises(UserError, match=rf"{path}: .*{name}"):
+        load(model, path)
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())

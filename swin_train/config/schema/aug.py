@@ -41,6 +41,7 @@ class Aug(Section):
     )
     MIX_GROUP: int = opt(
         0,
-        "Images that are mixed among themselves; 0 is BATCH_SIZE of the first launch, recorded with the run.",
+        "Images that are mixed among themselves; 0 is the micro-batch of the first launch (DATA.BATCH_SIZE,"
+        " or the whole batch of a process where that is smaller), recorded with the run.",
         ge=0,
     )

@@ -27,7 +27,10 @@ class Data(Section):
     )
     PREFETCH: int = opt(2, "Batches that each worker prepares ahead.", ge=1)
     MAX_BAD_IMAGES: int = opt(
-        0, "Undecodable training images to replace by others of their class before the run stops.", ge=0
+        0,
+        "Unusable training images to replace by others of their class before the run stops: different ones"
+        " in one launch, counted by each process at once and over all at the end of every epoch.",
+        ge=0,
     )
     MEAN: tuple[float, ...] = opt(
         (0.485, 0.456, 0.406), "Mean of each input channel, in [0, 1]; the default is ImageNet's."

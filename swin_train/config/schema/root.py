@@ -94,9 +94,15 @@ class Config(Section):
 
 def did_you_mean(key: str) -> str:
     """Give " Did you mean TRAIN.EPOCHS?" for a misspelt key or section, or nothing."""
+    near = nearest(key)
+    return f" Did you mean {near}?" if near else ""
+
+
+def nearest(key: str) -> str:
+    """Give the key or section that a misspelt one was probably meant to be, or nothing."""
     known = [name for name, _ in (*Config.walk_sections(), *Config.walk())]
     last_parts = {name: name.rpartition(".")[2] for name in known}
     near_last = difflib.get_close_matches(key.upper().rpartition(".")[2], set(last_parts.values()), n=1)
     same_last = [name for name in known if last_parts[name] in near_last]
     near = difflib.get_close_matches(key.upper(), same_last or known, n=1, cutoff=0 if same_last else 0.6)
-    return f" Did you mean {near[0]}?" if near else ""
+    return near[0] if near else ""

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,7 +25,8 @@ class ImageFolder:
         labels: [num_images].
 
     Raises:
-        UserError: there is no such folder, it holds no class folders, or some of them hold no images.
+        UserError: there is no such folder, it or one below it cannot be listed or is met twice through links,
+            it holds no class folders, or some of them hold no images.
     """
 
     def __init__(self, root: str, split: str) -> None:
@@ -67,7 +68,7 @@ class ImageFolder:
 
     def name(self, index: int) -> str:
         """Path of image ``index`` below the data path, printable whatever bytes the file name has."""
-        return f"{self._split}/{printable(os.fsdecode(self._name(index)))}"
+        return f"{self._split}/{_shown(self._name(index))}"
 
     def _name(self, index: int) -> bytes:
         start = int(self._ends[index - 1]) if index else 0
@@ -76,7 +77,11 @@ class ImageFolder:
 
 def printable(name: str) -> str:
     r"""``name`` with every byte that is not UTF-8 shown as \xNN, so that logs and JSON files stay valid."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return _shown(os.fsencode(name))
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
 
 
 def listing(names: list[str]) -> str:
@@ -93,7 +98,7 @@ def _split_folder(root: str, split: str) -> str:
         raise UserError(f"DATA.DATA_PATH: {printable(root)} {problem}. {_LAYOUT}.")
     folder = os.path.join(root, split)  # noqa: PTH118
     if not os.path.isdir(folder):  # noqa: PTH112
-        held = listing(sorted(os.listdir(root))) or "nothing"  # noqa: PTH208
+        held = listing(sorted(entry.name for entry in _entries(root))) or "nothing"
         raise UserError(
             f"DATA.DATA_PATH: {printable(root)} has no folder {split}/; it holds {held}. {_LAYOUT}."
         )
@@ -117,13 +122,12 @@ class _Scan:
 
     hidden: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    _visited: dict[tuple[int, int], str] = field(default_factory=dict)  # device and number -> path
 
     def class_folders(self, folder: str) -> list[str]:
-        with os.scandir(folder) as entries:
-            is_folder = {entry.name: entry.is_dir() for entry in entries}
-        visible = self._visible(is_folder)
-        self.others += [name for name in visible if not is_folder[name]]
-        return sorted(name for name in visible if is_folder[name])
+        folders, files = self._list(folder)
+        self.others += files
+        return sorted(folders)
 
     def images_of(self, folder: str, class_name: str) -> list[str]:
         """Paths below ``folder`` of the images of a class, those in nested folders included."""
@@ -131,20 +135,40 @@ class _Scan:
         return [path[start:] for path in self._walk(os.path.join(folder, class_name))]  # noqa: PTH118
 
     def _walk(self, folder: str) -> Iterator[str]:
-        levels = []
-        for path, subfolders, names in os.walk(folder, followlinks=True, onerror=_refuse_unreadable):
-            subfolders[:] = self._visible(subfolders)
-            levels.append((path, self._visible(names)))
-        for path, names in sorted(levels):
-            for name in sorted(names):
+        levels: dict[str, list[str]] = {}
+        waiting = [folder]
+        while waiting:
+            path = waiting.pop()
+            subfolders, levels[path] = self._list(path)
+            waiting += [f"{path}/{name}" for name in subfolders]
+        for path in sorted(levels):
+            for name in sorted(levels[path]):
                 if name.lower().endswith(EXTENSIONS):
                     yield f"{path}/{name}"
                 else:
                     self.others.append(name)
 
-    def _visible(self, names: Collection[str]) -> list[str]:
-        self.hidden += [name for name in names if name.startswith(".")]
-        return [name for name in names if not name.startswith(".")]
+    def _list(self, folder: str) -> tuple[list[str], list[str]]:
+        """Names of the folders and of the files in a folder, which must not have been listed before."""
+        entries = _entries(folder)
+        self._visit(folder)
+        self.hidden += [entry.name for entry in entries if entry.name.startswith(".")]
+        folders: list[str] = []
+        files: list[str] = []
+        for entry in entries:
+            if not entry.name.startswith("."):
+                (folders if _is_folder(entry) else files).append(entry.name)
+        return folders, files
+
+    def _visit(self, folder: str) -> None:
+        """Refuse what links show twice: a loop, or images that would be counted again, under another label."""
+        status = os.stat(folder)  # noqa: PTH116
+        first = self._visited.setdefault((status.st_dev, status.st_ino), folder)
+        if first != folder:
+            raise UserError(
+                f"{printable(folder)}: is a link to {printable(first)}, which is part of the same split; its "
+                "images would be there twice. Remove the link."
+            )
 
     def report(self, folder: str) -> None:
         where = printable(folder)
@@ -159,7 +183,20 @@ class _Scan:
             )  # fmt: skip
 
 
-def _refuse_unreadable(error: OSError) -> None:
-    raise UserError(
-        f"{printable(str(error.filename))}: cannot be listed ({error.strerror}); make the folder readable."
-    )
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise UserError(
+            f"{printable(folder)}: cannot be listed ({error.strerror}); make the folder readable."
+        ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:  # a link to itself, or into a folder that may not be entered
+        raise UserError(
+            f"{printable(entry.path)}: cannot be followed ({error.strerror}); remove or mend the link."
+        ) from error

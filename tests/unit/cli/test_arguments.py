@@ -91,6 +91,15 @@ def test_an_empty_value_counts_as_given(tmp_path: Path) -> None:
     assert flat_parser().read_config(["--cfg", str(path), "--output", ""]).OUTPUT == ""
 
 
+@pytest.mark.parametrize("number", ["-1e-3", "-1.5E+2", "-.5", "-1.", "-7"])
+def test_a_negative_number_is_a_value(number: str) -> None:
+    cfg = read("--opts", "DATA.MEAN", f"[{number}, 0, 0]", "--tag", number)
+
+    assert (cfg.DATA.MEAN[0], cfg.TAG) == (float(number), number)
+    with pytest.raises(ConfigError, match=rf"DATA\.MEAN must be a list of numbers; got {float(number):g}"):
+        read("--opts", "DATA.MEAN", number)
+
+
 def test_opts_may_be_given_in_parts() -> None:
     cfg = read("--opts", "SEED", "1", "--zip", "--opts", "TAG", "x")
 

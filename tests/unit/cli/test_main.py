@@ -27,7 +27,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     for name in ("train", "evaluate", "throughput"):
         module = types.ModuleType(f"swin_train.engine.{name}")
-        setattr(module, name, lambda cfg, name=name: calls.append(name))
+        setattr(module, name, lambda cfg, name=name: calls.append(name) or 1.0)
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls
 
@@ -104,10 +104,13 @@ def test_each_rank_says_who_it_is(
     assert capsys.readouterr().err == message
 
 
-def test_an_interrupt_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_one_line_and_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     fail(monkeypatch, KeyboardInterrupt())
 
     assert main(["train"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

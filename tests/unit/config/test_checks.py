@@ -1,10 +1,11 @@
 """Keys that contradict each other are refused before anything runs."""
 
+import time
 from typing import Any
 
 import pytest
 
-from swin_train.config import Config, ConfigError, load_config
+from swin_train.config import Config, ConfigError, checks, load_config
 
 TWO_STAGES = ["MODEL.SWIN.DEPTHS", [2, 2], "MODEL.SWIN.NUM_HEADS", [2, 4], "MODEL.SWIN.EMBED_DIM", 32]
 EVAL = ["EVAL_MODE", True, "MODEL.RESUME", "x.pth"]
@@ -69,6 +70,14 @@ def problems_of(*overrides: Any) -> str:
         (
             ["TRAIN.LR_SCHEDULER.NAME", "multistep", "TRAIN.LR_SCHEDULER.MULTISTEPS", [10]],
             "TRAIN.LR_SCHEDULER.MULTISTEPS is [10]; no milestone may lie in the warm-up of 20 epochs",
+        ),
+        *(
+            (
+                ["TRAIN.LR_SCHEDULER.NAME", "multistep", "TRAIN.LR_SCHEDULER.MULTISTEPS", [30, last]],
+                f"TRAIN.LR_SCHEDULER.MULTISTEPS is [30, {last}];"
+                " a milestone from TRAIN.EPOCHS on, which is 300, never takes effect",
+            )
+            for last in (300, 400)
         ),
         (
             ["DATA.BATCH_SIZE", 5],
@@ -150,6 +159,27 @@ def test_a_size_that_does_not_fit_names_the_nearest_that_do(overrides: list[Any]
     )
 
 
+@pytest.mark.parametrize("stages", [1, 2, 3, 4])
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 6, 7, 8, 12, 16, 24])
+def test_the_nearest_sides_are_those_that_a_search_finds(window: int, stages: int) -> None:
+    fitting = [side for side in range(120) if checks._windows_fit(side, window, stages)]
+
+    for low in range(60):
+        for high in (low + 1, low + 2):
+            nearest = max(n for n in fitting if n <= low), min(n for n in fitting if n >= high)
+            assert checks._nearest_sides(low, high, window, stages) == nearest
+
+
+def test_a_huge_window_is_answered_at_once() -> None:
+    start = time.perf_counter()
+    problem = problems_of("MODEL.SWIN.WINDOW_SIZE", 30_000_001, "DATA.IMG_SIZE", 250)
+
+    assert problem.endswith("the nearest sizes that fit are 224 and 256")
+    problem = problems_of("MODEL.SWIN.WINDOW_SIZE", 30_000_001, "DATA.IMG_SIZE", 900_000_000)
+    assert problem.endswith("the nearest sizes that fit are 120000000 and 960000032")
+    assert time.perf_counter() - start < 5  # a search took 30 s; this takes 0.1 s on a quiet machine
+
+
 @pytest.mark.parametrize(
     ("size", "patch", "window"),
     [(224, 4, 7), (448, 4, 7), (384, 4, 12), (256, 4, 16), (32, 4, 8), (32, 4, 64)],
@@ -167,6 +197,8 @@ def test_sizes_that_the_reference_takes_are_taken(size: int, patch: int, window:
         ["THROUGHPUT_MODE", True, "TRAIN.EPOCHS", 10],
         ["DATA.BATCH_SIZE", 5, "AUG.MIXUP", 0, "AUG.CUTMIX", 0],
         ["DATA.BATCH_SIZE", 6, "AUG.MIX_GROUP", 2],
+        ["DATA.BATCH_SIZE", 129, "TRAIN.GLOBAL_BATCH", 8],
+        ["TRAIN.LR_SCHEDULER.NAME", "multistep", "TRAIN.LR_SCHEDULER.MULTISTEPS", [20, 299]],
         ["TRAIN.FREEZE", "stages 4"],
         ["TRAIN.FREEZE", "all_but_head"],
         ["TRAIN.CLASS_WEIGHTS", [1, 2]],

@@ -83,6 +83,16 @@ def test_a_circle_of_bases_is_reported(write: Write) -> None:
     assert problems_of("a.yaml") == ("b.yaml:1: BASE files form a circle: a.yaml -> b.yaml -> a.yaml",)
 
 
+@pytest.mark.parametrize("length", [21, 1200])
+def test_a_chain_of_too_many_bases_is_reported(write: Write, length: int) -> None:
+    for number in range(1, length):
+        write(f"{number}.yaml", f"BASE: [{number + 1}.yaml]\n")
+    write(f"{length}.yaml", "TAG: end\n")
+
+    assert problems_of("1.yaml") == ("20.yaml:1: BASE files form a chain of more than 20 files",)
+    assert load_config(f"{length - 19}.yaml").TAG == "end"
+
+
 def test_a_missing_base_is_reported_with_its_line(write: Write) -> None:
     write("a.yaml", "TAG: x\nBASE: [nothing_like_it.yaml]\n")
 
@@ -154,7 +164,13 @@ def test_a_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
 
-    assert problems_of("folder") == ("folder: cannot be read: Is a directory",)
+    assert problems_of("folder") == ("--cfg: folder: is a folder, and no configuration of that name.",)
+
+
+def test_a_name_too_long_for_the_file_system_is_reported() -> None:
+    (problem,) = problems_of("x" * 300)
+
+    assert problem == f"--cfg: {'x' * 300}: no such file, and no configuration of that name."
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Configurations are found by path and by name; a run's folder follows from its configuration."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,22 @@ def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / NAME).touch()
 
     assert find_config(NAME) == Path(NAME)
+
+
+@pytest.mark.parametrize("name", [NAME, "demo/digits"])
+def test_a_folder_of_that_name_does_not_hide_the_configuration(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+
+    assert find_config(name).is_relative_to(configs_folder())
+
+
+def test_a_pipe_is_taken_for_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    assert find_config(tmp_path / "pipe") == tmp_path / "pipe"
 
 
 def test_parts_of_configurations_have_no_name() -> None:

@@ -19,6 +19,7 @@ from swin_train.data.augment import (
     RandomErasing,
     ResizedCrop,
     ShiftCrop,
+    TooElongated,
     TrainTransform,
 )
 from swin_train.data.draws import sample_rng
@@ -134,6 +135,50 @@ def test_resized_crop_resizes_the_crop_alone() -> None:
         image, top, left, bottom - top, right - left, [16, 16], transforms.InterpolationMode.BICUBIC
     )
     assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "crop"),
+    [
+        ((1, 4000), 224, True),  # would become 256 x 1024000
+        ((4000, 1), 224, True),
+        ((1, 2_000_000), 224, False),  # 224 x 224, but 224 x 2000000 on the way
+        ((2_000_000, 1), 224, False),
+        ((1, 2_000_000), 32, True),
+    ],
+)
+def test_a_picture_too_elongated_for_the_memory_is_refused(
+    shape: tuple[int, int], size: int, crop: bool
+) -> None:
+    transform = EvalTransform(size, crop, _BICUBIC[0], Normalize(_MEAN, _STD))
+    resized_to = 256 if crop and size > 32 else size
+
+    with pytest.raises(
+        TooElongated,
+        match=f"^is {shape[0]} x {shape[1]} pixels, too elongated to be resized to {resized_to}$",
+    ):
+        transform(Image.new("RGB", shape))
+
+
+def test_a_small_picture_too_elongated_for_the_shift_crop_is_refused() -> None:
+    with pytest.raises(TooElongated, match="too elongated to be resized to 32"):
+        ShiftCrop(32, _BICUBIC)(Image.new("RGB", (1, 2_000_000)), random.Random(0))
+
+
+def test_elongated_pictures_within_the_limit_are_evaluated() -> None:
+    transform = EvalTransform(224, True, _BICUBIC[0], Normalize(_MEAN, _STD))
+
+    assert transform(Image.new("RGB", (20, 12_000))).shape == (3, 224, 224)
+
+
+def test_a_large_input_does_not_make_an_ordinary_picture_elongated() -> None:
+    transform = EvalTransform(6208, True, FILTERS["bilinear"][0], Normalize((0.5,), (0.5,)))
+
+    assert transform(Image.new("L", (64, 64))).shape == (1, 6208, 6208)
+
+
+def test_the_training_recipe_takes_a_part_of_an_elongated_picture() -> None:
+    assert recipe(224)(Image.new("RGB", (1, 2_000_000)), sample_rng(0, 0, 0)).shape == (3, 224, 224)
 
 
 def test_shift_crop_is_one_of_the_81_crops_of_the_padded_picture_each_equally_often() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from swin_train.data.augment import FILTERS, EvalTransform, Normalize
 from swin_train.data.formats.image_folder import ImageFolder
@@ -17,8 +18,10 @@ _NORMALIZE = Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 MakeFolder = Callable[..., Path]
 
 
-def eval_feed(source: ImageFolder, rank: int = 0, world_size: int = 1, workers: int = 0) -> EvalFeed:
-    images = EvalImages(source, EvalTransform(12, True, FILTERS["bicubic"][0], _NORMALIZE), 3)
+def eval_feed(
+    source: ImageFolder, rank: int = 0, world_size: int = 1, workers: int = 0, size: int = 12
+) -> EvalFeed:
+    images = EvalImages(source, EvalTransform(size, True, FILTERS["bicubic"][0], _NORMALIZE), 3)
     sampler = EvalSampler(source.num_images, world_size, rank, 4)
     return EvalFeed(images, sampler, device=_CPU, options=WorkerOptions(workers, 2, pin_memory=False))
 
@@ -56,3 +59,30 @@ def test_a_bad_image_in_an_evaluation_is_an_error(source: ImageFolder, workers: 
 
     assert message.startswith("train/a/3.png: cannot be decoded (")
     assert "an evaluation needs every image. Restore or delete the file." in message
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_elongated_image_in_an_evaluation_is_an_error_that_names_it(
+    source: ImageFolder, workers: int
+) -> None:
+    Image.new("RGB", (1, 4000)).save(Path(os.fsdecode(source._folder)) / "a/3.png")
+
+    try:
+        list(eval_feed(source, workers=workers, size=224).batches())
+    except DataError as error:
+        message, status = str(error), error.exit_status
+
+    assert message.startswith("train/a/3.png: is 1 x 4000 pixels, too elongated to be resized to 256; an ")
+    assert status == 5
+
+
+def test_memory_that_runs_out_in_a_transform_names_the_image(
+    source: ImageFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(self: Normalize, image: Image.Image) -> torch.Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr(Normalize, "__call__", exhausted)
+
+    with pytest.raises(DataError, match=r"^train/a/0\.png: cannot be transformed \(MemoryError\); an eval"):
+        list(eval_feed(source).batches())

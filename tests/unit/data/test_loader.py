@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from swin_train.data import draws
 from swin_train.data.augment import (
@@ -23,7 +24,7 @@ from swin_train.data.loader import Batch, TrainFeed
 from swin_train.data.mixing import Mixer
 from swin_train.data.rand_augment import RandAugment, parse_policy
 from swin_train.data.sampler import BatchGeometry
-from swin_train.data.workers import TrainImages, WorkerOptions, worker_loss
+from swin_train.data.workers import TrainImages, WorkerOptions
 from swin_train.errors import DataError
 
 _CPU = torch.device("cpu")
@@ -245,6 +246,32 @@ def test_a_file_that_has_vanished_counts_as_bad(source: ImageFolder) -> None:
         list(train_feed(source).batches(0))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_the_recipe_cannot_take_counts_as_bad(
+    source: ImageFolder, workers: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = int(draws.permutation(21, 1, 0)[5])
+    Image.new("RGB", (1, 20)).save(Path(os.fsdecode(source._folder)) / os.fsdecode(source._name(bad)))
+    crop = ResizedCrop.__call__
+
+    def choosy(self: ResizedCrop, image: Image.Image, rng: random.Random) -> Image.Image:
+        if image.width == 1:
+            raise ValueError("of one\ncolumn")
+        return crop(self, image, rng)
+
+    monkeypatch.setattr(ResizedCrop, "__call__", choosy)
+    feed = train_feed(source, workers=workers, max_bad_images=1)
+
+    with caplog.at_level(logging.WARNING):
+        list(feed.batches(0))
+
+    assert caplog.messages == [
+        f"{source.name(bad)}: cannot be transformed (ValueError: of one column);"
+        " replaced by another image of its class"
+    ]
+    assert [image.image for image in feed.bad_images] == [bad]
+
+
 class _KilledReader(ImageFolder):
     def read(self, index: int) -> bytes:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -272,11 +299,13 @@ def test_a_bug_keeps_its_own_error(make_folder: MakeFolder) -> None:
         list(train_feed(source).batches(0))
 
 
-def test_worker_loss_recognises_a_hanging_worker_and_leaves_other_errors_alone() -> None:
-    assert "timed out after 300" in (
-        worker_loss(RuntimeError("DataLoader timed out after 300 seconds")) or ""
-    )
-    assert "EOFError" in (worker_loss(EOFError()) or "")
-    assert worker_loss(RuntimeError("CUDA error: out of memory")) is None
-    assert worker_loss(RuntimeError("Caught RuntimeError in DataLoader worker process 0.")) is None
-    assert worker_loss(ConnectionError("Caught ConnectionError in DataLoader worker process 0.")) is None
+class _LostPipe(ImageFolder):
+    def read(self, index: int) -> bytes:
+        raise EOFError("of the format's own")
+
+
+def test_without_workers_a_lost_pipe_is_not_one_to_a_worker(make_folder: MakeFolder) -> None:
+    source = _LostPipe(str(make_folder({"a": 8})), "train")
+
+    with pytest.raises(EOFError, match="of the format's own"):
+        list(train_feed(source).batches(0))

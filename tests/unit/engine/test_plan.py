@@ -47,7 +47,7 @@ def test_a_batch_size_that_does_not_divide_leaves_a_ragged_tail():
 
 
 def test_process_counts_that_divide_are_named():
-    with pytest.raises(UserError, match=r"12 images .* among 5 processes; .*can: 1, 2, 3, 4, 6, 12$"):
+    with pytest.raises(UserError, match=r"12 images .* among 5 process\(es\); .*can: 1, 2, 3, 4, 6, 12$"):
         plan(*NO_MIXING, "TRAIN.GLOBAL_BATCH", "12", world_size=5)
 
 
@@ -66,9 +66,20 @@ def test_a_batch_that_splits_mixing_groups_is_an_error():
         plan("DATA.BATCH_SIZE", "96", world_size=8, recorded={"global_batch": 1024, "mix_group": 128})
 
 
+def test_a_batch_that_leaves_a_ragged_mixing_group_is_an_error():
+    """Silently smaller groups would be another recipe."""
+    with pytest.raises(
+        UserError, match=r"256 images an update .* groups of 100 .*can: none; or choose AUG.MIX_GROUP"
+    ):
+        plan("DATA.BATCH_SIZE", "100", "TRAIN.GLOBAL_BATCH", "256")
+
+    made = plan("DATA.BATCH_SIZE", "96", "TRAIN.GLOBAL_BATCH", "256", "AUG.MIX_GROUP", "32")
+    assert (made.mix_group, made.accumulation) == (32, 3)  # 96 + 96 + 64
+
+
 def test_an_odd_mixing_group_is_an_error():
     with pytest.raises(UserError, match="groups of 3, an odd number"):
-        plan("DATA.BATCH_SIZE", "6", "TRAIN.GLOBAL_BATCH", "9")
+        plan("DATA.BATCH_SIZE", "6", "TRAIN.GLOBAL_BATCH", "3")
 
 
 def test_a_training_set_smaller_than_an_update_is_an_error():
@@ -76,9 +87,14 @@ def test_a_training_set_smaller_than_an_update_is_an_error():
         plan(num_images=100)
 
 
+def test_without_a_warm_up_the_plan_says_nothing_of_one():
+    assert "learning rate 0.001 -> 1e-05" in str(plan("TRAIN.WARMUP_EPOCHS", "0", world_size=8))
+
+
 def test_the_plan_reads_as_a_sentence():
     text = str(plan(world_size=8))
 
     assert "300 epochs x 1251 updates = 375300 updates" in text
     assert "1024 images an update = 8 process(es) x 1 accumulation step(s) x up to 128 images" in text
+    assert "mixed in groups of 128" in text
     assert "1e-06 -> 0.001 in 25020 updates -> 1e-05" in text

@@ -1,15 +1,18 @@
+import copy
+import json
 import sys
 import types
 
 import pytest
 import torch
-from timm.optim import Lamb
+from timm.optim import Lamb, list_optimizers
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from swin_train.config import load_config
 from swin_train.errors import UserError
 from swin_train.optim import build_optimizer
+from swin_train.optim.saved_state import fit_optimizer_state, save_optimizer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -117,8 +120,72 @@ def test_an_unknown_name_is_refused_with_a_suggestion() -> None:
 
 
 def test_what_timm_cannot_make_here_is_refused() -> None:
-    with pytest.raises(UserError, match="timm cannot make 'adan' with these settings on this machine"):
-        build("adan")  # wants three betas
+    with pytest.raises(
+        UserError, match=r"timm cannot make 'sgdw' with these settings on this machine \(Nesterov"
+    ):
+        build("sgdw", "TRAIN.OPTIMIZER.MOMENTUM", 0.0)
+
+
+@pytest.mark.parametrize("prefix", ["", "lookahead_"])
+def test_an_optimizer_of_three_betas_is_refused(prefix: str) -> None:
+    message = (
+        f"'{prefix}adan' needs 3 betas, and TRAIN.OPTIMIZER.BETAS holds 2; choose another, such as adamw"
+    )
+    with pytest.raises(UserError, match=message):
+        build(f"{prefix}adan")
+
+
+@pytest.mark.parametrize("prefix", ["", "lookahead_"])
+def test_an_optimizer_of_second_order_is_refused(prefix: str) -> None:
+    message = f"'{prefix}adahessian' needs second derivatives, .*; choose another, such as adamw"
+    with pytest.raises(UserError, match=message):
+        build(f"{prefix}adahessian")
+
+
+@pytest.mark.parametrize("name", ["bnbadam8bit", "fusednovograd", "lookahead_fusedlamb"])
+def test_an_optimizer_for_cuda_is_refused_elsewhere(name: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' is from .*, which needs parameters on CUDA, not on cpu"):
+        build(name)
+
+
+@pytest.mark.filterwarnings("ignore:It is highly recommended")
+def test_an_optimizer_whose_state_cannot_be_saved_is_refused() -> None:
+    with pytest.raises(UserError, match="'kron' keeps rng_state, which no checkpoint holds; choose another"):
+        build("kron")
+
+
+_REFUSED = {"adahessian", "adan", "adanw", "cadan", "cadanw", "kron", "kronc", "kronw"}
+
+
+@pytest.mark.parametrize("prefix", ["", "lookahead_"])
+@pytest.mark.parametrize("name", sorted(set(list_optimizers(exclude_filters=["bnb*", "fused*"])) - _REFUSED))
+def test_every_other_optimizer_of_timm_goes_on_from_its_saved_state(prefix: str, name: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Flatten(), nn.Linear(4, 2))
+    images = torch.randn(6, 5, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    optimizer = build(prefix + name, model=model)
+    train(model, optimizer, images[:3])
+    resumed = copy.deepcopy(model)
+    tensors, record = save_optimizer(optimizer, model)
+    record = json.loads(json.dumps(record))
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    train(model, optimizer, images[3:])
+
+    other = build(prefix + name, model=resumed)
+    other.load_state_dict(fit_optimizer_state(other, resumed, tensors, record))
+    train(resumed, other, images[3:])
+
+    for parameter, expected in zip(resumed.parameters(), model.parameters(), strict=True):
+        assert expected.isfinite().all()
+        assert torch.equal(parameter, expected)
+
+
+def train(model: nn.Module, optimizer: Optimizer, batches: torch.Tensor) -> None:
+    for images in batches:
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01
+        optimizer.zero_grad()
+        model(images).square().mean().backward()
+        optimizer.step()
 
 
 def test_a_model_that_is_all_frozen_is_refused() -> None:

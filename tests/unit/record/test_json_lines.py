@@ -20,7 +20,7 @@ def test_numbers_that_are_not_finite_are_null(tmp_path):
 
 def test_rewinding_drops_later_records_and_a_torn_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+    path.write_text('{"step": 1}\n[1]\n{"step": 2}\n{"step": 3}\n{"ste')
     lines = JsonLines(path)
 
     lines.rewind(2)

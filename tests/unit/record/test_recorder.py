@@ -1,7 +1,9 @@
 """What a run writes down and shows."""
 
+import io
 import json
 import logging
+import re
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -87,3 +89,25 @@ def test_other_processes_write_nothing_and_show_warnings_only(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "a bad image" in error
     assert "progress" not in error
+
+
+class Terminal(io.StringIO):
+    """A stderr that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_of_80_columns_shows_step_speed_and_time_left(tmp_path, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    for name, value in {"COLUMNS": "80", "TERM": "xterm", "FORCE_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with Recorder(tmp_path, is_main=True) as recorder:
+        recorder.start(0)
+        train(recorder, 4)
+
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    assert "4/10" in shown
+    assert "loss 2.250 lr 1.0e-03 1234 img/s 1:02:05 left" in shown
+    assert "train epoch 1/2 step 4/10 loss 2.2500" in (tmp_path / "log.txt").read_text()

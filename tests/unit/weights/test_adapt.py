@@ -158,12 +158,45 @@ def test_tensors_that_do_not_fit_are_refused_and_named() -> None:
         adapt(state, target, source="w.pth")
 
 
-@pytest.mark.parametrize(
-    ("name", "shape"), [(TABLE, (10, 2)), ("absolute_pos_embed", (1, 15, 8)), ("absolute_pos_embed", (16,))]
-)
+@pytest.mark.parametrize(("name", "shape"), [(TABLE, (10, 2)), ("absolute_pos_embed", (1, 15, 8))])
 def test_positions_that_are_no_square_grid_are_refused(name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=rf"Misshapen: {name} {re.escape(str(shape))} instead of"):
         adapt(make_state() | {name: torch.zeros(shape)}, make_state(), source="w.pth")
+
+
+@pytest.mark.parametrize("name", [TABLE, "absolute_pos_embed", "head.weight", "patch_embed.proj.weight"])
+@pytest.mark.parametrize("shape", [(), (16,), (1, 1, 1, 9, 2)])
+def test_a_tensor_of_other_dimensions_is_refused_and_named(name: str, shape: tuple[int, ...]) -> None:
+    target = make_state()
+
+    message = (
+        rf"w.pth: {name} has the shape {re.escape(str(shape))}; "
+        rf"it must have {target[name].ndim} dimension\(s\), the model's is"
+    )
+    with pytest.raises(UserError, match=message):
+        adapt(make_state() | {name: torch.zeros(shape)}, target, source="w.pth")
+
+
+def test_a_head_of_other_dimensions_is_refused_also_where_the_model_has_none() -> None:
+    with pytest.raises(UserError, match=r"w.pth: head.weight has the shape \(\); it must have 2 dimensions"):
+        adapt(make_state() | {"head.weight": torch.zeros(())}, without_head(make_state()), source="w.pth")
+
+
+@pytest.mark.parametrize("classes", [5, 21_841])
+def test_a_head_whose_bias_is_of_other_classes_is_refused(classes: int) -> None:
+    state = make_state(classes=classes) | {"head.bias": torch.zeros(3)}
+
+    message = rf"w.pth: head.bias has the shape \(3,\); .* rows of head.weight, \({classes},\)"
+    with pytest.raises(UserError, match=message):
+        adapt(state, make_state(classes=1000), source="w.pth")
+
+
+@pytest.mark.parametrize("number", ["99999999999", "9" * 5000])
+def test_a_stage_of_an_absurd_number_is_refused(number: str) -> None:
+    state = make_state() | {f"layers.{number}.blocks.0.norm1.bias": torch.zeros(8)}
+
+    with pytest.raises(UserError, match=f"w.pth: .*(Unknown: layers.{number}|another architecture)"):
+        adapt(state, make_state(), source="w.pth")
 
 
 def test_a_head_without_its_bias_is_refused() -> None:

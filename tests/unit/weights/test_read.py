@@ -1,5 +1,7 @@
 import argparse
+import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -174,6 +176,86 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"norm.weight holds values that are not finite"):
         read_weights(tmp_path / "w.safetensors")
+
+
+def quantized(tensor: torch.Tensor) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that these tensors will go
+        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+def to_csr(tensor: torch.Tensor) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that these tensors may change
+        return tensor.to_sparse_csr()
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (lambda t: t.to(torch.int8), "is torch.int8"),
+        (lambda t: t.bool(), "is torch.bool"),
+        (lambda t: t.to(torch.complex64), "is torch.complex64"),
+        (lambda t: t.to(torch.float8_e4m3fn), "is torch.float8_e4m3fn"),
+        (lambda t: t.to("meta"), "on meta"),
+        (lambda t: t.to_sparse(), "torch.sparse_coo"),
+        (to_csr, "torch.sparse_csr"),
+        (quantized, "is torch.qint8"),
+    ],
+)
+def test_a_weight_that_is_not_dense_floating_point_is_refused(
+    tmp_path: Path, odd: Callable[[torch.Tensor], torch.Tensor], words: str
+) -> None:
+    torch.save({"model": STATE | {"norm.bias": odd(torch.ones(2, 3))}}, tmp_path / "w.pth")
+
+    with pytest.raises(UserError, match=rf"w.pth: norm.bias .*{words}.*; a weight must be a dense tensor"):
+        read_weights(tmp_path / "w.pth")
+
+
+def test_an_integer_weight_of_a_safetensors_file_is_refused(tmp_path: Path) -> None:
+    write_weights(tmp_path / "w.safetensors", {"norm.weight": torch.ones(2, dtype=torch.int8)}, {})
+
+    with pytest.raises(UserError, match=r"w.safetensors: norm.weight is torch.int8"):
+        read_weights(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_point_weights_and_integer_buffers_are_read(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    state = {name: tensor.to(dtype) for name, tensor in STATE.items()}
+    index = {"layers.0.blocks.0.attn.relative_position_index": torch.zeros(16, 16, dtype=torch.int64)}
+    torch.save({"model": state | index}, tmp_path / "w.pth")
+
+    weights = read_weights(tmp_path / "w.pth")
+
+    assert_same(weights.state, state)
+    assert weights.num_buffers == 1
+
+
+def test_an_empty_weight_is_refused(tmp_path: Path) -> None:
+    write_weights(tmp_path / "w.safetensors", {"norm.weight": torch.ones(0, 1)}, {})
+
+    with pytest.raises(UserError, match=r"norm.weight has the shape \(0, 1\) and no values"):
+        read_weights(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_name_that_is_no_string_is_refused(tmp_path: Path, wrapped: bool) -> None:
+    state = {**STATE, 0: torch.ones(2)}
+    torch.save({"model": state} if wrapped else state, tmp_path / "w.pth")
+
+    with pytest.raises(UserError, match=r"w.pth: a tensor is called 0, which is no string; expected names"):
+        read_weights(tmp_path / "w.pth")
+
+
+def test_a_checkpoint_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    endless: list = []
+    endless.append(endless)
+    torch.save({"model": STATE, "extra": endless}, tmp_path / "w.pth")
+
+    with pytest.raises(UserError, match=r"w.pth: what it holds beside the weights contains itself"):
+        read_weights(tmp_path / "w.pth")
 
 
 def test_a_weight_that_is_there_twice_is_refused(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
+import hashlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder as TorchvisionImageFolder
 
-from swin_train.data.formats import check_same_classes, open_split
+from swin_train.data.formats import check_same_classes, fingerprint, open_split
 from swin_train.data.formats.image_folder import ImageFolder
 from swin_train.errors import UserError
 
@@ -145,6 +147,105 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path, monkeypatch: 
 
     with pytest.raises(UserError, match=r"locked: cannot be listed \(Permission denied\)"):
         ImageFolder(str(tmp_path), "train")
+
+
+def test_a_data_path_that_cannot_be_listed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> object:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    with pytest.raises(UserError, match=r"0: cannot be listed \(Permission denied\); make the folder"):
+        ImageFolder(str(tmp_path), "train")
+    (tmp_path / "train").mkdir()
+    with pytest.raises(UserError, match=r"train: cannot be listed \(Permission denied\); make the folder"):
+        ImageFolder(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("link", ["train/x", "train/a/x", "train/a/x.png"])
+def test_a_link_to_itself_is_refused(tmp_path: Path, link: str) -> None:
+    touch(tmp_path, "train/a/1.png")
+    (tmp_path / link).symlink_to(tmp_path / link)
+
+    with pytest.raises(UserError, match=rf"{link}: cannot be followed \(Too many levels of symbolic links\)"):
+        ImageFolder(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "met_again"),
+    [
+        ("train/a/self", ".", "train/a/self: is a link to .*/train/a, "),
+        ("train/a/up", "..", "train/a/up: is a link to .*/train, "),
+        ("train/all", ".", "train/all: is a link to .*/train, "),
+        ("train/c", "a", "train/c: is a link to .*/train/a, "),
+        ("train/b/a", "../a/deep", "train/b/a: is a link to .*/train/a/deep, "),
+        ("train/a/root", "../..", "train/a/root/train: is a link to .*/train, "),
+    ],
+)
+def test_a_folder_that_links_show_twice_is_refused(
+    tmp_path: Path, link: str, target: str, met_again: str
+) -> None:
+    touch(tmp_path, "train/a/1.png", "train/a/deep/1.png", "train/b/1.png")
+    (tmp_path / link).symlink_to(target)
+
+    with pytest.raises(UserError, match=f"{met_again}which is part of the same split; its images would be"):
+        ImageFolder(str(tmp_path), "train")
+
+
+def test_links_to_folders_and_files_elsewhere_are_followed(tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere/deep/1.png", "train/b/2.png", "val/b/3.png")
+    (tmp_path / "train/a").symlink_to("../elsewhere")
+    (tmp_path / "train/b/c").symlink_to("../../val/b")
+    (tmp_path / "train/b/4.png").symlink_to("2.png")
+
+    source = ImageFolder(str(tmp_path), "train")
+
+    names = [source.name(index) for index in range(source.num_images)]
+    assert names == ["train/a/deep/1.png", "train/b/2.png", "train/b/4.png", "train/b/c/3.png"]
+
+
+def test_the_fingerprint_follows_from_names_and_labels_alone(tmp_path: Path) -> None:
+    names = ["train/a/1.png", "train/a/2.png", "train/b/1.png"]
+    first, second = touch(tmp_path / "one", *names), touch(tmp_path / "two", *reversed(names))
+    (second / "train/a/1.png").write_bytes(b"changed")
+
+    printed = fingerprint(ImageFolder(str(first), "train"))
+
+    assert printed == fingerprint(ImageFolder(str(second), "train"))
+    lines = b"train/a/1.png\x000\0train/a/2.png\x000\0train/b/1.png\x001\0"
+    assert printed == hashlib.sha256(lines).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "train/a/1.png").rename(root / "train/a/3.png"),
+        lambda root: (root / "train/a/1.png").rename(root / "train/b/0.png"),
+        lambda root: (root / "train/a/1.png").unlink(),
+        lambda root: touch(root, "train/0/1.png"),
+    ],
+    ids=["renamed", "relabelled", "deleted", "a class before the others"],
+)
+def test_the_fingerprint_sees_other_images(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    touch(tmp_path, "train/a/1.png", "train/a/2.png", "train/b/1.png")
+    before = fingerprint(ImageFolder(str(tmp_path), "train"))
+
+    change(tmp_path)
+
+    assert fingerprint(ImageFolder(str(tmp_path), "train")) != before
+
+
+def test_the_fingerprint_takes_any_name_and_any_order() -> None:
+    class Source(ImageFolder):
+        def __init__(self, *labels: int) -> None:
+            self.labels = np.array(labels)
+
+        def name(self, index: int) -> str:
+            return f"{self.labels[index]}\ud800"
+
+    assert fingerprint(Source(0, 1)) == fingerprint(Source(1, 0)) != fingerprint(Source(0, 2))
 
 
 def test_splits_with_different_classes_are_refused_by_name(tmp_path: Path) -> None:
