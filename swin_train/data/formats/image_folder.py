@@ -163,6 +163,8 @@ class _Scan:
     def _visit(self, folder: str) -> None:
         """Refuse what links show twice: a loop, or images that would be counted again, under another label."""
         status = os.stat(folder)  # noqa: PTH116
+        if status.st_ino == 0:  # some network file systems number nothing
+            return
         first = self._visited.setdefault((status.st_dev, status.st_ino), folder)
         if first != folder:
             raise UserError(
