@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from swin_train.errors import UserError
     from swin_train.models.build import build_model
 
-    __version__: str
+__version__ = "0.1.0"
 
 __all__ = [
     "Config",
@@ -39,8 +39,6 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return _installed_version()
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)
@@ -48,12 +46,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-def _installed_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("swin-train")
-    except PackageNotFoundError:  # run from a checkout
-        return "0+unknown"

@@ -27,7 +27,7 @@ from swin_train.engine.commit import (
     sweep,
     verify_folder,
 )
-from swin_train.engine.plan import RunPlan
+from swin_train.engine.identity import RunFacts, compare_runs
 from swin_train.engine.run_folder import RunFolder
 from swin_train.engine.state import TrainState
 from swin_train.errors import NumericsError, StorageError, UserError
@@ -35,30 +35,7 @@ from swin_train.weights.write import save_tensors, write_weights
 
 logger = logging.getLogger(__name__)
 
-RunFacts = dict[str, Any]
-
 _SCHEMA = 1
-
-# What a run keeps, with its name in messages; global batch and mixing groups are taken over, not compared.
-_FACTS = {
-    "seed": "SEED",
-    "num_images": "the number of training images",
-    "images": "the names of the training images",
-    "class_names": "the classes",
-}
-# Settings that may change without changing what is learned.
-_NOT_OF_THE_TRAINING = (
-    *("BASE", "OUTPUT", "TAG", "DEVICE", "EVAL_MODE", "THROUGHPUT_MODE", "PRINT_FREQ", "SAVE_", "MODEL.NAME"),
-    *(
-        "MODEL.PRETRAINED",
-        "MODEL.RESUME",
-        "DATA.DATA_PATH",
-        "DATA.NUM_WORKERS",
-        "DATA.PREFETCH",
-        "DATA.PIN_MEMORY",
-    ),
-    *("DATA.CACHE_MODE", "TRAIN.AUTO_RESUME", "LOCAL_RANK"),
-)
 _STEP_FOLDER = re.compile(r"step-(\d{8})")
 
 
@@ -77,7 +54,7 @@ class Checkpointer:
         self.source = Path(chosen) if chosen else None
 
     @property
-    def recorded(self) -> dict[str, Any] | None:
+    def recorded(self) -> RunFacts | None:
         """What the run that is resumed was started with; None for a new run."""
         return read_train_json(self.source)["run"] if self.source else None
 
@@ -90,28 +67,14 @@ class Checkpointer:
         if self.source is None:
             return
         content = read_train_json(self.source)
-        differences = [
-            f"{label} {_change(content['run'][fact], facts[fact])}"
-            for fact, label in _FACTS.items()
-            if content["run"][fact] != facts[fact]
-        ]
-        changes = _changed_settings(self._cfg, content["config"])
-        identity = (
-            f"{self._cfg.MODEL.selected_key}.",
-            "MODEL.TYPE",
-            "DATA.IMG_SIZE",
-            "DATA.MEAN",
-            "DATA.STD",
-        )
-        differences += [f"{key} {change}" for key, change in changes.items() if key.startswith(identity)]
+        differences, changes = compare_runs(self._cfg, facts, content["config"], content["run"])
         if differences:
             raise UserError(
                 f"{self.source}: the run cannot go on as it began: {'; '.join(differences)}; restore them, "
                 f"or start a new run under another TAG"
             )
         if changes:
-            text = "; ".join(f"{key} {change}" for key, change in changes.items())
-            logger.warning("settings changed since %s was saved: %s", self.source.name, text)
+            logger.warning("settings changed since %s was saved: %s", self.source.name, "; ".join(changes))
 
     def resume(self, state: TrainState) -> None:
         """Put ``state`` where the saved one was; without one it stays as it is."""
@@ -198,31 +161,6 @@ class Checkpointer:
         logger.info("saved %s", folder)
         for old in step_folders(self._folder.checkpoints)[: -self._cfg.SAVE_KEEP]:
             remove_folder(old)
-
-
-def run_facts(plan: RunPlan, class_names: tuple[str, ...], images: str) -> RunFacts:
-    """Return what a run is started with and keeps to its end; ``images`` is the fingerprint of their names."""
-    return {
-        "seed": plan.seed,
-        "global_batch": plan.global_batch,
-        "mix_group": plan.mix_group,
-        "num_images": plan.num_images,
-        "images": images,
-        "class_names": list(class_names),
-    }
-
-
-def _changed_settings(cfg: Config, recorded: dict[str, Any]) -> dict[str, str]:
-    """Return the keys whose values differ from those a run was saved with, each with what became of it."""
-    now = json.loads(json.dumps(cfg.flat()))  # as recorded: lists for tuples
-    changes = {}
-    for key, value in now.items():
-        before: Any = recorded
-        for part in key.split("."):
-            before = before.get(part, value) if isinstance(before, dict) else value  # a key that came later
-        if before != value and not key.startswith(_NOT_OF_THE_TRAINING):
-            changes[key] = _change(before, value)
-    return changes
 
 
 def check_finite(tensors: Mapping[str, Tensor], step: int) -> None:
@@ -324,12 +262,3 @@ def _named_state(path: Path) -> Path:
         f"MODEL.RESUME: {path} holds no training state to go on from; give a checkpoint folder step-N or a "
         f"run's folder, or start from its weights with --pretrained {path}"
     )
-
-
-def _change(before: object, now: object) -> str:
-    return f"was {_short(before)}, now {_short(now)}"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 100 else text[:97] + "..."

@@ -14,7 +14,8 @@ from swin_train.config import Config
 from swin_train.data.draws import Stream, key
 from swin_train.data.loader import Batch, TrainFeed
 from swin_train.distributed import Runtime
-from swin_train.engine.checkpoint import Checkpointer, RunFacts
+from swin_train.engine.checkpoint import Checkpointer
+from swin_train.engine.identity import RunFacts
 from swin_train.engine.precision import Precision
 from swin_train.engine.state import TrainState, seed_library_generators
 from swin_train.engine.step import StepResult, train_step

@@ -13,6 +13,7 @@ from typing import IO
 import torch
 import torchvision
 
+import swin_train
 from swin_train.config import Config, dump, output_dir, to_dict
 from swin_train.distributed import Runtime
 from swin_train.errors import UserError
@@ -53,6 +54,7 @@ class RunFolder:
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "step": step,
             "command": sys.argv,
+            "swin_train": swin_train.__version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,

@@ -13,9 +13,10 @@ from swin_train.data.draws import Stream, key
 from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch, parallelize, unwrap
-from swin_train.engine.checkpoint import Checkpointer, RunFacts, run_facts
+from swin_train.engine.checkpoint import Checkpointer
 from swin_train.engine.epoch import Pace, Run, train_epoch
 from swin_train.engine.evaluate import Evaluation, evaluate_model
+from swin_train.engine.identity import RunFacts, run_facts
 from swin_train.engine.plan import RunPlan, make_plan
 from swin_train.engine.precision import Precision, choose_precision
 from swin_train.engine.run_folder import RunFolder
