@@ -1,6 +1,7 @@
 """Train, evaluate and fine-tune a small Swin on handwritten digits, by the commands that ImageNet uses."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -32,9 +33,11 @@ def main(folder: Path) -> int:
     best = trained / "weights" / "best.safetensors"
     run([*main_py, "--eval", "--cfg", TRAIN, *place, "--resume", str(best)])
     run([*main_py, "--cfg", FINETUNE, *place, "--pretrained", str(best)])
-    runs = {"trained": trained, "fine-tuned": run_folder(FINETUNE, folder)}
-    print_table(runs, time.perf_counter() - start)
-    top1, tuned_top1 = (max(accuracies(run)) for run in runs.values())
+    rows = {"trained": trained, "fine-tuned": run_folder(FINETUNE, folder)}
+    summary = summarize(rows, time.perf_counter() - start)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    print_table(summary)
+    top1, tuned_top1 = (row["best_top1"] for row in summary["runs"])
     if not EXPECTED_TOP1 <= top1 <= tuned_top1:
         print(f"\nnot as expected: at least {EXPECTED_TOP1} % top-1, and no less after fine-tuning")
         return 1
@@ -55,43 +58,46 @@ def run_folder(config: str, output: Path) -> Path:
     return output_dir(load_config(config, ["OUTPUT", str(output)]))
 
 
-def records(folder: Path) -> list[dict[str, Any]]:
-    """Return what a run wrote down."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def summarize(runs: dict[str, Path], seconds: float) -> dict[str, Any]:
+    """Return what the closing table shows, and on what it was measured."""
+    rows = []
+    for name, folder in runs.items():
+        records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        top1 = [record["top1"] for record in records if record["kind"] == "val"]
+        facts = json.loads((folder / "run.json").read_text())
+        row = {
+            "run": name,
+            "size": facts["config"]["DATA"]["IMG_SIZE"],
+            "best_top1": max(top1),
+            "last_top1": top1[-1],
+            "images_per_s": median(record["images_per_s"] for record in records if record["kind"] == "train"),
+            "folder": str(folder),
+        }
+        rows.append(row)
+    machine = {"device": facts["device"], "cores": os.cpu_count(), **facts["launches"][-1]}
+    return {"seconds": round(seconds), "runs": rows, "machine": machine}
 
 
-def accuracies(folder: Path) -> list[float]:
-    """Return a run's top-1 accuracy after each epoch, in percent."""
-    return [record["top1"] for record in records(folder) if record["kind"] == "val"]
-
-
-def print_table(runs: dict[str, Path], seconds: float) -> None:
+def print_table(summary: dict[str, Any]) -> None:
     """Say how accurate and how fast the runs were, and where their files are."""
-    table = Table(title=f"Swin on 360 held-out digits ({seconds:.0f} s)", title_justify="left")
+    table = Table(title=f"Swin on 360 held-out digits ({summary['seconds']} s)", title_justify="left")
     for column in ("run", "size", "best top-1 %", "last top-1 %", "images/s"):
         table.add_column(column, justify="left" if column == "run" else "right")
-    for name, folder in runs.items():
-        top1 = accuracies(folder)
-        speeds = [record["images_per_s"] for record in records(folder) if record["kind"] == "train"]
-        facts = json.loads((folder / "run.json").read_text())
-        size = facts["config"]["DATA"]["IMG_SIZE"]
-        table.add_row(
-            name,
-            f"{size} px",
-            f"{max(top1):.2f}",
-            f"{top1[-1]:.2f}",
-            f"{median(speeds):.0f}",
-        )
-    console = Console(width=max(100, Console().width))
+    for row in summary["runs"]:
+        accuracies = (f"{row['best_top1']:.2f}", f"{row['last_top1']:.2f}")
+        table.add_row(row["run"], f"{row['size']} px", *accuracies, f"{row['images_per_s']:.0f}")
+    console = Console(width=max(100, Console().width), highlight=False)
     console.print(table)
-    for name, folder in runs.items():
-        console.print(f"{name}:", soft_wrap=True)
-        console.print(f"  weights      {folder}/weights/best.safetensors", soft_wrap=True, highlight=False)
-        console.print(f"  checkpoints  {folder}/checkpoints/", soft_wrap=True, highlight=False)
-        console.print(f"  metrics      {folder}/metrics.jsonl", soft_wrap=True, highlight=False)
-        console.print(
-            f"  curves       tensorboard --logdir {folder}/tensorboard", soft_wrap=True, highlight=False
-        )
+    for row in summary["runs"]:
+        folder = row["folder"]
+        for line in (
+            f"{row['run']}:",
+            f"  weights      {folder}/weights/best.safetensors",
+            f"  checkpoints  {folder}/checkpoints/",
+            f"  metrics      {folder}/metrics.jsonl",
+            f"  curves       tensorboard --logdir {folder}/tensorboard",
+        ):
+            console.print(line, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -121,8 +121,7 @@ def _milestones_fit(cfg: Config) -> Findings:
 
 def _groups_can_be_mixed(cfg: Config) -> Findings:
     aug, batch = cfg.AUG, cfg.DATA.BATCH_SIZE
-    is_mixing = aug.MIXUP > 0 or aug.CUTMIX > 0 or aug.CUTMIX_MINMAX
-    if not (is_mixing and cfg.is_training):
+    if not (aug.is_mixing and cfg.is_training):
         return
     if 0 < cfg.TRAIN.GLOBAL_BATCH < batch:  # the micro-batch follows from the number of processes
         return

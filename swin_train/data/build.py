@@ -99,11 +99,6 @@ def build_eval_transform(cfg: Config) -> EvalTransform:
     )
 
 
-def is_mixing(cfg: Config) -> bool:
-    """Whether images of a batch are mixed, so that targets are distributions over the classes."""
-    return cfg.AUG.MIXUP > 0 or cfg.AUG.CUTMIX > 0 or cfg.AUG.CUTMIX_MINMAX is not None
-
-
 def _build_colour(cfg: Config) -> RandomStep | None:
     if cfg.AUG.AUTO_AUGMENT != "none":  # then, as in timm, it replaces the colour jitter
         fill = tuple(min(255, round(255 * mean)) for mean in cfg.DATA.MEAN)
@@ -112,7 +107,7 @@ def _build_colour(cfg: Config) -> RandomStep | None:
 
 
 def _build_mixer(cfg: Config, geometry: BatchGeometry, num_classes: int) -> Mixer | None:
-    if not is_mixing(cfg):
+    if not cfg.AUG.is_mixing:
         return None
     return Mixer(
         mixup_alpha=cfg.AUG.MIXUP,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from swin_train.config import Config
-from swin_train.data.build import is_mixing
 from swin_train.data.sampler import BatchGeometry
 from swin_train.errors import UserError
 
@@ -97,30 +96,15 @@ def make_plan(
     rank_batch = max(1, global_batch // world_size)
     micro_batch = min(cfg.DATA.BATCH_SIZE, rank_batch)
     mix_group = 0
-    if is_mixing(cfg):
+    if cfg.AUG.is_mixing:
         mix_group = (recorded or {}).get("mix_group") or cfg.AUG.MIX_GROUP or micro_batch
-    _check_batch(global_batch, world_size, mix_group, recorded is not None)
-    if mix_group and micro_batch % mix_group:
-        raise UserError(
-            f"DATA.BATCH_SIZE is {cfg.DATA.BATCH_SIZE}, but images are mixed in groups of {mix_group}"
-            f"{' (recorded with the run)' if recorded else ''}; it must be a multiple of {mix_group}"
-        )
-    if mix_group % 2:
-        raise UserError(
-            f"AUG.MIX_GROUP: images would be mixed in groups of {mix_group}, an odd number, but Mixup and "
-            f"CutMix pair images; choose an even DATA.BATCH_SIZE or an even AUG.MIX_GROUP that divides it"
-        )
-    if num_images < global_batch:
-        raise UserError(
-            f"{cfg.DATA.DATA_PATH}: the training set has {num_images} images, fewer than one update takes "
-            f"({global_batch}); choose DATA.BATCH_SIZE (now {cfg.DATA.BATCH_SIZE}) so that "
-            f"{world_size} process(es) x accumulation x batch is at most {num_images}"
-        )
+    _check_batch(global_batch, world_size, mix_group, is_recorded=recorded is not None)
+    _check_groups(cfg, micro_batch, mix_group, is_recorded=recorded is not None)
+    _check_images(cfg, num_images, global_batch, world_size)
     accumulation = math.ceil(rank_batch / micro_batch)
     if cfg.is_given("TRAIN.ACCUMULATION_STEPS") and cfg.TRAIN.ACCUMULATION_STEPS != accumulation:
         logger.warning(
-            "TRAIN.ACCUMULATION_STEPS is %d, but %d images an update on %d process(es) take %d steps "
-            "of up to %d",
+            "TRAIN.ACCUMULATION_STEPS is %d, but %d images an update on %d process(es) take %d steps of up to %d",
             cfg.TRAIN.ACCUMULATION_STEPS,
             global_batch,
             world_size,
@@ -160,7 +144,7 @@ def _global_batch(cfg: Config, world_size: int, recorded: Mapping[str, Any] | No
     return int(recorded["global_batch"])
 
 
-def _check_batch(global_batch: int, world_size: int, mix_group: int, is_recorded: bool) -> None:
+def _check_batch(global_batch: int, world_size: int, mix_group: int, *, is_recorded: bool) -> None:
     unit = mix_group or 1
     if global_batch % (world_size * unit) == 0:
         return
@@ -173,3 +157,25 @@ def _check_batch(global_batch: int, world_size: int, mix_group: int, is_recorded
         f"{world_size} process(es){groups}; process counts that can: {shown}"
         + ("; or choose AUG.MIX_GROUP" if mix_group and not is_recorded else "")
     )
+
+
+def _check_groups(cfg: Config, micro_batch: int, mix_group: int, *, is_recorded: bool) -> None:
+    if mix_group and micro_batch % mix_group:
+        raise UserError(
+            f"DATA.BATCH_SIZE is {cfg.DATA.BATCH_SIZE}, but images are mixed in groups of {mix_group}"
+            f"{' (recorded with the run)' if is_recorded else ''}; it must be a multiple of {mix_group}"
+        )
+    if mix_group % 2:
+        raise UserError(
+            f"AUG.MIX_GROUP: images would be mixed in groups of {mix_group}, an odd number, but Mixup and "
+            f"CutMix pair images; choose an even DATA.BATCH_SIZE or an even AUG.MIX_GROUP that divides it"
+        )
+
+
+def _check_images(cfg: Config, num_images: int, global_batch: int, world_size: int) -> None:
+    if num_images < global_batch:
+        raise UserError(
+            f"{cfg.DATA.DATA_PATH}: the training set has {num_images} images, fewer than one update takes "
+            f"({global_batch}); choose DATA.BATCH_SIZE (now {cfg.DATA.BATCH_SIZE}) so that "
+            f"{world_size} process(es) x accumulation x batch is at most {num_images}"
+        )

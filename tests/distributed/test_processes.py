@@ -44,9 +44,13 @@ def opts(tiny_opts):
 
 
 def test_one_and_two_processes_train_alike(opts, run_main, tmp_path):
-    """With mixing and stochastic depth on: their draws belong to the images, not to the processes."""
+    """With mixing and stochastic depth on: their draws belong to the images, not to the processes.
+
+    One process makes an update in two steps of four images, two processes each in two steps of two.
+    """
     check(run_main(*opts(TAG="one")))
-    check(run_main(*opts(TAG="two"), processes=2))
+    check(run_main(*opts(TAG="two", DATA__BATCH_SIZE=2), processes=2))
+    assert "2 process(es) x 2 accumulation step(s)" in (tmp_path / "output/tiny/two/log.txt").read_text()
 
     one, two = (losses(tmp_path / "output/tiny" / tag) for tag in ("one", "two"))
     assert len(one) == 10

@@ -1,5 +1,6 @@
 """The commands that README shows are commands that work."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -35,6 +36,18 @@ def test_a_command_of_the_readme_is_accepted(arguments, tmp_path, monkeypatch):
 
 def test_the_readme_has_commands():
     assert len(commands()) >= 8
+
+
+def test_the_figures_of_the_demo_are_those_that_were_measured():
+    files = sorted((REPO / "benchmarks/results").glob("*/*-demo.json"))
+    summary = json.loads(files[-1].read_text())
+    table = (REPO / "README.md").read_text().split("Swin on 360 held-out digits")[1]
+
+    assert table.startswith(f" ({summary['seconds']} s)")
+    for row in summary["runs"]:
+        figures = (f"{row['best_top1']:.2f}", f"{row['last_top1']:.2f}", f"{row['images_per_s']:.0f}")
+        cells = [row["run"], f"{row['size']} px", *figures]
+        assert re.search(r"\s*│\s*".join(map(re.escape, cells)), table), cells
 
 
 def test_the_scripts_that_the_readme_names_exist():

@@ -45,3 +45,8 @@ class Aug(Section):
         " or the whole batch of a process where that is smaller), recorded with the run.",
         ge=0,
     )
+
+    @property
+    def is_mixing(self) -> bool:
+        """Whether images are mixed, so that targets are distributions over the classes."""
+        return self.MIXUP > 0 or self.CUTMIX > 0 or self.CUTMIX_MINMAX is not None

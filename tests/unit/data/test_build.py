@@ -12,7 +12,6 @@ from swin_train.data.build import (
     build_eval_transform,
     build_train_feed,
     build_train_transform,
-    is_mixing,
     open_datasets,
 )
 from swin_train.data.rand_augment import Policy, RandAugment
@@ -76,7 +75,7 @@ def test_evaluation_crops_or_squashes() -> None:
     ],
 )
 def test_mixing_is_on_when_mixup_or_cutmix_is(overrides: tuple[Any, ...], mixing: bool) -> None:
-    assert is_mixing(config(*overrides)) is mixing
+    assert config(*overrides).AUG.is_mixing is mixing
 
 
 @pytest.mark.parametrize("mix", [True, False])

@@ -1,0 +1,137 @@
+"""The folder of a run: what is written, what is kept, and whom it lets in."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import swin_train.engine.checkpoint
+from swin_train import load_config, train
+from swin_train.config import output_dir
+from swin_train.engine.commit import verify_folder
+from swin_train.errors import StorageError, UserError
+
+
+def test_a_failed_save_ends_the_run_and_leaves_older_checkpoints(tiny_opts, monkeypatch):
+    real = swin_train.engine.checkpoint.save_tensors
+
+    def full(path, tensors):
+        real(path, tensors)
+        if "00000010" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(swin_train.engine.checkpoint, "save_tensors", full)
+    cfg = load_config(None, tiny_opts())
+
+    with pytest.raises(StorageError, match=r"step-00000010: cannot be written .*No space left.*intact"):
+        train(cfg)
+
+    checkpoints = output_dir(cfg) / "checkpoints"
+    assert [path.name for path in checkpoints.iterdir()] == ["step-00000005"]
+    verify_folder(checkpoints / "step-00000005")
+
+
+def test_damaged_checkpoints_ahead_never_cost_a_whole_one(tiny_opts):
+    cfg = load_config(None, tiny_opts(SAVE_STEPS=1, SAVE_KEEP=4))
+    checkpoints = train(cfg).folder / "checkpoints"
+    for name in ("step-00000009", "step-00000010"):
+        (checkpoints / name / "train.json").write_text("{}")
+
+    train(load_config(None, tiny_opts(SAVE_STEPS=1, SAVE_KEEP=2)))
+
+    kept = sorted(path.name for path in checkpoints.iterdir())
+    assert kept == ["damaged-step-00000009", "damaged-step-00000010", "step-00000009", "step-00000010"]
+    for folder in checkpoints.glob("step-*"):
+        verify_folder(folder)
+
+
+def test_files_are_readable_by_whom_the_umask_allows(tiny_opts):
+    old = os.umask(0o022)
+    try:
+        folder = train(load_config(None, tiny_opts())).folder
+    finally:
+        os.umask(old)
+
+    files = [*folder.glob("weights/*"), *folder.glob("checkpoints/*/*")]
+    assert len(files) == 2 + 2 * 3
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o644}
+
+
+def test_when_no_checkpoint_is_whole_nothing_is_overwritten(tiny_opts):
+    cfg = load_config(None, tiny_opts())
+    folder = train(cfg).folder
+    for manifest in folder.glob("checkpoints/*/MANIFEST.json"):
+        manifest.unlink()
+
+    with pytest.raises(UserError, match=r"none of its 2 checkpoint\(s\) is whole"):
+        train(cfg)
+
+
+def test_what_a_crash_left_behind_is_swept_away(tiny_opts):
+    cfg = load_config(None, tiny_opts())
+    checkpoints = train(cfg).folder / "checkpoints"
+    for name in (".tmp-step-00000003", ".trash-step-00000001"):
+        (checkpoints / name).mkdir()
+
+    train(cfg)
+
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000005", "step-00000010"]
+
+
+def test_every_launch_is_remembered(tiny_opts):
+    folder = train(load_config(None, tiny_opts())).folder
+    train(load_config(None, tiny_opts(TRAIN__EPOCHS=3)))
+
+    description = json.loads((folder / "run.json").read_text())
+
+    assert [launch["step"] for launch in description["launches"]] == [0, 10]
+    assert description["config"]["TRAIN"]["EPOCHS"] == 3
+    assert (description["global_batch"], description["precision"], description["device"]) == (
+        8,
+        "fp32",
+        "cpu",
+    )
+    assert description["plan"]["steps_per_epoch"] == 5
+
+
+def test_only_the_newest_checkpoints_are_kept(tiny_opts):
+    folder = train(load_config(None, tiny_opts(TRAIN__EPOCHS=4, SAVE_KEEP=2))).folder
+
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "step-00000015",
+        "step-00000020",
+    ]
+
+
+def test_a_run_is_not_overwritten_when_it_may_not_be_resumed(tiny_opts):
+    train(load_config(None, tiny_opts()))
+
+    with pytest.raises(UserError, match=r"a run is there already and TRAIN\.AUTO_RESUME is off"):
+        train(load_config(None, tiny_opts(TRAIN__AUTO_RESUME=False)))
+
+
+def test_a_folder_in_use_is_refused_before_anything_is_written(tiny_opts):
+    cfg = load_config(None, tiny_opts())
+    folder = train(cfg).folder
+    before = (folder / "log.txt").read_text()
+
+    other = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", other, str(folder / "run.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()  # it holds the lock now
+        with pytest.raises(UserError, match=r"in use by another run \(process \d+ on \S+\)"):
+            train(cfg)
+        process.communicate(b"\n")
+
+    assert (folder / "log.txt").read_text() == before
+
+
+def test_an_output_that_cannot_be_written_is_an_error(tiny_opts, tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UserError, match=r"OUTPUT: .*file/tiny/default cannot be written \(Not a directory\)"):
+        train(load_config(None, tiny_opts(OUTPUT=str(tmp_path / "file"))))
