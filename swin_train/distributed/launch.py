@@ -1,6 +1,7 @@
 """From environment variables to a running process group."""
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from swin_train.errors import UserError
 
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 _MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
+_SETTLE_S = 0.2
 
 
 @contextmanager
@@ -40,11 +42,11 @@ def _process_group(device: torch.device, world_size: int) -> Iterator[None]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     yield
-    # Not after an error: peers may be inside a collective. And not gloo: it stays for later calls of this process
-    # and ends with it, because a gloo group that is destroyed while one of its threads lets go of a tensor
-    # waits for that thread, which waits for the interpreter's lock (seen with torch 2.11, one run in three).
-    if device.type == "cuda":
-        dist.destroy_process_group()
+    # A thread of a gloo group lets go of the tensors of a collective that has returned, and needs the interpreter's
+    # lock for that. A group that is destroyed meanwhile waits for its thread for ever, and one that is left to the
+    # end of the process aborts it (with torch 2.11, one run in three). Asleep, this thread lends it the lock.
+    time.sleep(_SETTLE_S)
+    dist.destroy_process_group()  # not after an error: peers may be inside a collective, and it would wait for them
 
 
 @contextmanager
