@@ -118,14 +118,12 @@ def test_a_mistake_is_said_by_every_process_without_a_traceback(opts, run_main):
 
 
 def test_a_mistake_of_one_process_ends_all_without_a_traceback(opts, run_main, digits, tmp_path):
-    """Only the process that gets the damaged image sees it; the other one finds its peer gone."""
+    """Only the process that gets the damaged image sees it; the other one finds its peer gone, or is ended."""
     data = Path(shutil.copytree(digits, tmp_path / "data"))
     (data / "train/digit_1/3.png").write_bytes(b"not an image")
 
     result = run_main(*opts(DATA__DATA_PATH=str(data)), processes=2)
 
     assert result.returncode != 0
-    assert result.stderr.count("train/digit_1/3.png") == 1
-    assert "[rank 0] error: " in result.stderr
-    assert "[rank 1] error: " in result.stderr
+    assert len(re.findall(r"\[rank [01]\] error: train/digit_1/3.png: ", result.stderr)) == 1
     assert not own_traceback(result.stderr)
