@@ -36,11 +36,6 @@ class Runtime:
             dist.all_reduce(total)
         return total
 
-    def barrier(self) -> None:
-        """Wait until every process has come here."""
-        if self.world_size > 1:
-            dist.all_reduce(torch.zeros(1, device=self.device))
-
     def from_main(self, work: Callable[[], Any]) -> Any:
         """Do ``work`` in the main process alone and give its JSON value to all.
 

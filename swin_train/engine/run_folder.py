@@ -29,7 +29,7 @@ class RunFolder:
     def __init__(self, cfg: Config, runtime: Runtime) -> None:
         self.path: Path = output_dir(cfg)
         self._lock: IO[str] | None = None
-        runtime.from_main(lambda: self._open(cfg))
+        runtime.from_main(self._open)
 
     @property
     def checkpoints(self) -> Path:
@@ -63,7 +63,7 @@ class RunFolder:
         launches = [*_launches(path), launch]
         path.write_text(json.dumps({"launches": launches, **facts, "config": to_dict(cfg)}, indent=1))
 
-    def _open(self, cfg: Config) -> None:
+    def _open(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.weights.mkdir(exist_ok=True)
