@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from swin_train.config import Config, ConfigError, load_config
+    from swin_train.create import create_model
     from swin_train.engine.evaluate import evaluate
     from swin_train.engine.train import train
     from swin_train.errors import UserError
     from swin_train.models.build import build_model
+    from swin_train.published import ModelCard, list_models
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Config",
     "ConfigError",
+    "ModelCard",
     "UserError",
     "__version__",
     "build_model",
+    "create_model",
     "evaluate",
+    "list_models",
     "load_config",
     "train",
 ]
@@ -30,9 +35,12 @@ __all__ = [
 _HOME = {
     "Config": "swin_train.config",
     "ConfigError": "swin_train.config",
+    "ModelCard": "swin_train.published",
     "UserError": "swin_train.errors",
     "build_model": "swin_train.models.build",
+    "create_model": "swin_train.create",
     "evaluate": "swin_train.engine.evaluate",
+    "list_models": "swin_train.published",
     "load_config": "swin_train.config",
     "train": "swin_train.engine.train",
 }

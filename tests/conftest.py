@@ -1,10 +1,12 @@
-"""What tests share: a few real digits as an image folder, a tiny Swin, and main.py as a user starts it."""
+"""What tests share: digits as an image folder, a tiny Swin, main.py as a user starts it, a web server."""
 
+import http.server
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +113,69 @@ def _main_command() -> Callable[..., list[str]]:
 @pytest.fixture(name="main_environment")
 def _main_environment() -> Callable[..., dict[str, str]]:
     return main_environment
+
+
+class Site:
+    """A web server on this machine; ``requests`` holds the paths that were asked for."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self._answers: dict[str, Callable[[http.server.BaseHTTPRequestHandler], None]] = {}
+        site = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.requests.append(self.path)
+                site._answers.get(self.path, lambda handler: handler.send_error(404))(self)
+
+            def log_message(self, *arguments: object) -> None:
+                """Say nothing."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+
+    def give(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        length: int | None = None,
+        kind: str = "application/octet-stream",
+        before: Callable[[], object] = bool,
+        after: Callable[[], object] = bool,
+    ) -> str:
+        """Answer ``path`` with ``body`` from now on, and return its URL.
+
+        Args:
+            path: begins with a slash.
+            body: the content.
+            length: the number of bytes that is announced, where it is not that of ``body``.
+            kind: the content type.
+            before, after: called before and after the answer, while the connection is open.
+        """
+
+        def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+            before()
+            handler.send_response(200)
+            handler.send_header("Content-Type", kind)
+            handler.send_header("Content-Length", str(len(body) if length is None else length))
+            handler.end_headers()
+            handler.wfile.write(body)
+            after()
+
+        self._answers[path] = answer
+        return self.address + path
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A web server on this machine. What is downloaded from it goes to ``tmp_path / "torch_home"``."""
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch_home"))
+    site = Site()
+    thread = threading.Thread(target=site.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield site
+    site.server.shutdown()
+    thread.join()
+    site.server.server_close()

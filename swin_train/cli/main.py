@@ -6,13 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from swin_train.cli import config, evaluate, train
+from swin_train.cli import config, convert, describe, evaluate, train
 from swin_train.errors import UserError
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train.run,
     "eval": evaluate.run,
+    "convert": convert.run,
     "config": config.run,
+    "describe": describe.run,
 }
 _INTERRUPTED = 130  # the shell's 128 + SIGINT
 

@@ -23,7 +23,9 @@ Without a command this takes the command lines of the reference implementation: 
 evaluates, or with --throughput measures speed. Commands, each with its own --help:
   train    train, or go on with a training that was interrupted
   eval     evaluate a checkpoint
-  config   show, explain or check a configuration"""
+  convert  write weights for timm, torchvision, Hugging Face or the reference
+  config   show, explain or check a configuration
+  describe tell a model's parameters, FLOPs, shapes and memory"""
 
 _FLAT_EXAMPLES = """\
   # train, 8 GPUs

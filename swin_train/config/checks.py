@@ -54,39 +54,6 @@ def _heads_divide_channels(cfg: Config) -> Findings:
             yield key, f"the {channels} channels of stage {stage} cannot be divided among {heads} heads"
 
 
-def _image_fits_windows(cfg: Config) -> Findings:
-    model, size = cfg.MODEL.selected, cfg.DATA.IMG_SIZE
-    patch, window, stages = model.PATCH_SIZE, model.WINDOW_SIZE, len(model.DEPTHS)
-    if not 0 < stages <= 16:  # nothing to fit, or sides beyond any image
-        return
-    unit = patch << (stages - 1)  # a patch of the last stage; all before it must have an even side
-    if size % unit == 0 and _windows_fit(size // unit, window, stages):
-        return
-    sides = _nearest_sides((size - 1) // unit, size // unit + 1, window, stages)
-    fitting = [str(side * unit) for side in sides if side]
-    yield (
-        "DATA.IMG_SIZE",
-        f"with PATCH_SIZE {patch}, WINDOW_SIZE {window} and {stages} stages the nearest "
-        + ("sizes that fit are " if len(fitting) > 1 else "size that fits is ")
-        + " and ".join(fitting),
-    )
-
-
-def _windows_fit(last_side: int, window: int, stages: int) -> bool:
-    """Whether whole windows tile every stage, given the side of the last one; a small map is one window."""
-    sides = [last_side << stage for stage in range(stages)]
-    return all(side <= window or side % window == 0 for side in sides)
-
-
-def _nearest_sides(low: int, high: int, window: int, stages: int) -> tuple[int, int]:
-    """The largest last side up to ``low`` (0: none) and the smallest from ``high`` on that windows fit."""
-    one_window = window >> (stages - 1)  # up to this side every stage is a single window
-    exact = [window >> stage for stage in range(stages) if window % (1 << stage) == 0]  # this stage is one
-    below = [low // window * window, min(low, one_window), *(side for side in exact if side <= low)]
-    above = [-(-high // window) * window, *(side for side in (high, *exact) if high <= side)]
-    return max(below), min(side for side in above if _windows_fit(side, window, stages))
-
-
 def _channels_agree(cfg: Config) -> Findings:
     channels = cfg.MODEL.selected.IN_CHANS
     for key, values in (("DATA.MEAN", cfg.DATA.MEAN), ("DATA.STD", cfg.DATA.STD)):
@@ -169,7 +136,6 @@ _MODE = ("EVAL_MODE", "THROUGHPUT_MODE")
 _RULES: dict[Callable[[Config], Findings], tuple[str, ...]] = {
     _stages_agree: ("TYPE",),
     _heads_divide_channels: ("TYPE", "EMBED_DIM"),
-    _image_fits_windows: ("TYPE", "DEPTHS"),
     _channels_agree: ("TYPE",),
     _epochs_outlast_warmup: _MODE,
     _milestones_fit: (*_MODE, "NAME", "WARMUP_EPOCHS"),

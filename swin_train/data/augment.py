@@ -17,6 +17,7 @@ from torch import Tensor
 from swin_train.data import draws
 from swin_train.data.decode import MAX_PIXELS
 
+Size = tuple[int, int]  # height and width of the model's input, in pixels
 RandomStep = Callable[[Image.Image, random.Random], Image.Image]
 
 FILTERS: dict[str, tuple[Image.Resampling, ...]] = {
@@ -27,7 +28,7 @@ FILTERS: dict[str, tuple[Image.Resampling, ...]] = {
 _ATTEMPTS = 10  # torchvision's and timm's: after so many misfits a crop is central, an erasure is left out
 _SHIFT = 4  # pixels of black border in which a small picture is moved
 _ELONGATED = 16  # times as long as wide: taken at any size of the input
-_CROPPED, _RESIZED = 224, 256  # evaluation keeps this much of the shorter side
+_CROPPED, _RESIZED = 224, 256  # evaluation shows the model this much of what the picture is resized to
 
 
 class TooElongated(ValueError):
@@ -53,7 +54,7 @@ class TrainTransform:
     erase: "RandomErasing | None"
 
     def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
-        """A random view of the picture, [channels, size, size] float32."""
+        """A random view of the picture, [channels, height, width] float32."""
         image = self.crop(image, rng)
         if rng.random() < self.hflip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -70,33 +71,37 @@ class EvalTransform:
     """The evaluation transform: no draws.
 
     Attributes:
-        size: of the result, in pixels.
-        central_crop: resize the shorter side to 256/224 of the size and cut out the centre; otherwise, and at
-            32 pixels or less, squash the picture to the size.
+        size: of the result.
+        central_crop: resize the picture until it covers 256/224 of the size, and cut out the centre; otherwise,
+            and at a small size, squash the picture to the size.
         resample: the filter.
         normalize: picture to tensor.
     """
 
-    size: int
+    size: Size
     central_crop: bool
     resample: Image.Resampling
     normalize: "Normalize"
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """The picture as a model is shown it, [channels, size, size] float32.
+        """The picture as a model is shown it, [channels, height, width] float32.
 
         Raises:
             TooElongated: on the way it would have more pixels than any picture may.
         """
         if self.central_crop and not is_small(self.size):
-            image = _resize_shorter_side(image, self.size * _RESIZED // _CROPPED, self.resample)
+            height, width = (side * _RESIZED // _CROPPED for side in self.size)
+            image = _resize_to_cover(image, (height, width), self.resample)
             return self.normalize(_crop_centre(image, self.size))
         return self.normalize(_squash(image, self.size, self.resample))
 
 
-def is_small(size: int) -> bool:
-    """Whether the reference treats pictures of this size as CIFAR's: shifted, not resized."""
-    return size <= 32
+def is_small(size: Size) -> bool:
+    """Whether pictures of this size are treated as CIFAR's are by the reference: shifted, not resized.
+
+    The reference knows squares alone; a rectangle is small when its longer side is.
+    """
+    return max(size) <= 32
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,13 @@ class ResizedCrop:
     """A random part of the picture, resized (Szegedy et al. 2015): torchvision's RandomResizedCrop.
 
     Attributes:
-        size: of the result, in pixels.
+        size: of the result.
         scale: least and greatest part of the picture's area.
-        ratio: least and greatest width : height, drawn log-uniformly.
+        ratio: least and greatest width : height of the part, whatever the result's; drawn log-uniformly.
         filters: resampling filters, of which one is drawn.
     """
 
-    size: int
+    size: Size
     scale: tuple[float, float]
     ratio: tuple[float, float]
     filters: Sequence[Image.Resampling]
@@ -119,7 +124,7 @@ class ResizedCrop:
         """The crop."""
         # Cropped first: resize(box=...) would let the filter see pixels outside the crop.
         crop = image.crop(self.draw_box(image.width, image.height, rng))
-        return _resized(crop, (self.size, self.size), draws.choice(rng, self.filters))
+        return _squash(crop, self.size, draws.choice(rng, self.filters))
 
     def draw_box(self, width: int, height: int, rng: random.Random) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of a crop, in pixels."""
@@ -141,11 +146,11 @@ class ShiftCrop:
     """A small picture moved by up to 4 pixels each way, black coming in (He et al. 2016, for CIFAR).
 
     Attributes:
-        size: of the result, in pixels; a picture of another size is squashed to it first.
+        size: of the result; a picture of another size is squashed to it first.
         filters: resampling filters of the squash, of which one is drawn.
     """
 
-    size: int
+    size: Size
     filters: Sequence[Image.Resampling]
 
     def __call__(self, image: Image.Image, rng: random.Random) -> Image.Image:
@@ -153,7 +158,8 @@ class ShiftCrop:
         image = _squash(image, self.size, draws.choice(rng, self.filters))
         left = draws.below(rng, 2 * _SHIFT + 1) - _SHIFT
         top = draws.below(rng, 2 * _SHIFT + 1) - _SHIFT
-        return image.crop((left, top, left + self.size, top + self.size))  # black outside the picture
+        height, width = self.size
+        return image.crop((left, top, left + width, top + height))  # black outside the picture
 
 
 @dataclass(frozen=True)
@@ -242,29 +248,39 @@ def _draw_sides(area: float, ratio: tuple[float, float], rng: random.Random) -> 
     return round(math.sqrt(area * quotient)), round(math.sqrt(area / quotient))
 
 
-def _squash(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
-    return _resized(image, (size, size), resample)
+def _squash(image: Image.Image, size: Size, resample: Image.Resampling) -> Image.Image:
+    return _resized(image, (size[1], size[0]), size, resample)
 
 
-def _resize_shorter_side(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
-    shorter = min(image.size)
-    return _resized(image, (size * image.width // shorter, size * image.height // shorter), resample)
+def _resize_to_cover(image: Image.Image, size: Size, resample: Image.Resampling) -> Image.Image:
+    """The whole picture in its own ratio, as small as covers the size."""
+    height, width = size
+    if height == width:  # torchvision's rule, which rounds down
+        shorter = min(image.size)
+        covering = height * image.width // shorter, height * image.height // shorter
+    else:  # timm's, which rounds to the nearest
+        scale = min(image.width / width, image.height / height)
+        covering = round(image.width / scale), round(image.height / scale)
+    return _resized(image, covering, size, resample)
 
 
-def _resized(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
-    if image.size == size:
+def _resized(
+    image: Image.Image, sides: tuple[int, int], asked: Size, resample: Image.Resampling
+) -> Image.Image:
+    """The picture with the given width and height, on the way to the size that was asked for."""
+    if image.size == sides:
         return image
-    (width, height), (new_width, new_height) = image.size, size
+    (width, height), (new_width, new_height) = image.size, sides
     # Pillow resizes one side after the other; its weights take as much room for a picture that lies as for
     # one that stands, so both orders count. Inputs of thousands of pixels have a limit of their own.
-    limit = max(MAX_PIXELS, _ELONGATED * min(size) ** 2)
+    limit = max(MAX_PIXELS, _ELONGATED * math.prod(asked))
     if max(new_width * new_height, new_width * height, width * new_height) > limit:
-        raise TooElongated(
-            f"is {width} x {height} pixels, too elongated to be resized to {min(new_width, new_height)}"
-        )
-    return image.resize(size, resample)
+        wanted = f"{asked[1]} x {asked[0]}" if asked[0] != asked[1] else f"{asked[0]}"
+        raise TooElongated(f"is {width} x {height} pixels, too elongated to be resized to {wanted}")
+    return image.resize(sides, resample)
 
 
-def _crop_centre(image: Image.Image, size: int) -> Image.Image:
-    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
-    return image.crop((left, top, left + size, top + size))
+def _crop_centre(image: Image.Image, size: Size) -> Image.Image:
+    height, width = size
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))

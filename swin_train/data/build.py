@@ -77,7 +77,7 @@ def build_train_transform(cfg: Config) -> TrainTransform:
     Raises:
         UserError: AUG.AUTO_AUGMENT names a policy that is not supported.
     """
-    aug, size, filters = cfg.AUG, cfg.DATA.IMG_SIZE, FILTERS[cfg.DATA.INTERPOLATION]
+    aug, size, filters = cfg.AUG, cfg.DATA.img_size, FILTERS[cfg.DATA.INTERPOLATION]
     shift = aug.CROP == "shift" or (aug.CROP == "auto" and is_small(size))
     erase = RandomErasing(aug.REPROB, aug.REMODE, aug.RECOUNT) if aug.REPROB > 0 else None
     return TrainTransform(
@@ -92,7 +92,7 @@ def build_train_transform(cfg: Config) -> TrainTransform:
 def build_eval_transform(cfg: Config) -> EvalTransform:
     """The evaluation transform."""
     return EvalTransform(
-        size=cfg.DATA.IMG_SIZE,
+        size=cfg.DATA.img_size,
         central_crop=cfg.TEST.CROP,
         resample=FILTERS[cfg.DATA.INTERPOLATION][0],  # of "random": bilinear, as in the reference
         normalize=Normalize(cfg.DATA.MEAN, cfg.DATA.STD),

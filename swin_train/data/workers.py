@@ -36,7 +36,7 @@ class BadImage(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What a request has become: images [B, channels, size, size], labels [B], and the bad images met.
+    """What a request has become: images [B, channels, height, width], labels [B], and the bad images met.
 
     A named tuple, because DataLoader moves those to pinned memory field by field.
     """

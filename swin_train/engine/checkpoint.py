@@ -31,6 +31,7 @@ from swin_train.engine.identity import RunFacts, compare_runs
 from swin_train.engine.run_folder import RunFolder
 from swin_train.engine.state import TrainState
 from swin_train.errors import NumericsError, StorageError, UserError
+from swin_train.weights.download import is_url
 from swin_train.weights.write import save_tensors, write_weights
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,11 @@ class Checkpointer:
             return str(chosen)
         if not cfg.MODEL.RESUME:
             return None
+        if is_url(cfg.MODEL.RESUME):
+            raise UserError(
+                f"MODEL.RESUME: {cfg.MODEL.RESUME} is a URL, which gives weights and no training state to go on from; "
+                f"start from its weights with --pretrained {cfg.MODEL.RESUME}"
+            )
         return str(_named_state(Path(cfg.MODEL.RESUME)))
 
     def _save(self, state: TrainState, facts: RunFacts) -> None:

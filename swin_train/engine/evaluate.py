@@ -16,10 +16,12 @@ from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch
 from swin_train.engine.checkpoint import check_whole, read_train_json
+from swin_train.engine.identity import is_same
 from swin_train.engine.precision import Precision, choose_precision
 from swin_train.errors import UserError
 from swin_train.record import Recorder
 from swin_train.tasks import Classification, build_task
+from swin_train.weights.download import local_file
 from swin_train.weights.read import read_weights
 from swin_train.zoo import fit_exactly
 
@@ -31,6 +33,7 @@ _INPUTS = {
     "interpolation": "DATA.INTERPOLATION",
     "mean": "DATA.MEAN",
     "std": "DATA.STD",
+    "padding": "MODEL.PADDING",
 }
 
 
@@ -113,7 +116,7 @@ def _sums(logits: Tensor, labels: Tensor, mask: Tensor, k: int) -> Tensor:
 def _named_checkpoint(cfg: Config) -> Path:
     if not cfg.MODEL.RESUME:
         raise UserError("--eval needs the checkpoint to evaluate: give --resume PATH")
-    path = Path(cfg.MODEL.RESUME)
+    path = local_file(cfg.MODEL.RESUME)
     if (path / "weights").is_dir():
         raise UserError(
             f"MODEL.RESUME: {path} is the folder of a run, which holds several checkpoints; name one of them, such "
@@ -125,7 +128,13 @@ def _named_checkpoint(cfg: Config) -> Path:
 def _training_facts(path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint of this project says of its training; of a foreign one, nothing."""
     if path.is_dir():
-        return read_train_json(path)["run"]
+        content = read_train_json(path)
+        settings = {
+            f"{section}.{key}": value
+            for section in ("DATA", "MODEL")
+            for key, value in content["config"][section].items()
+        }
+        return content["run"] | {name: settings[key] for name, key in _INPUTS.items() if key in settings}
     facts = {}
     for name in ("class_names", *_INPUTS):
         try:
@@ -144,7 +153,7 @@ def _warn_of_other_inputs(cfg: Config, facts: Mapping[str, Any]) -> None:
     others = [
         f"{key} {now[name]} instead of {facts[name]}"
         for name, key in _INPUTS.items()
-        if name in facts and facts[name] != now[name]
+        if name in facts and not is_same(key, facts[name], now[name])
     ]
     if others:
         logger.warning("%s: evaluated with %s of its training", cfg.MODEL.RESUME, ", ".join(others))

@@ -16,6 +16,8 @@ _COMPARED = {
     "images": "the names of the training images",
     "class_names": "the classes",
 }
+# Keys that make another run when they change, beside those of the model's section.
+_IDENTITY = ("MODEL.TYPE", "MODEL.PADDING", "DATA.IMG_SIZE", "DATA.MEAN", "DATA.STD")
 # Keys, or beginnings of keys, that say where and how a run computes, not what it learns.
 _NOT_OF_THE_TRAINING = (
     *("BASE", "OUTPUT", "TAG", "DEVICE", "LOCAL_RANK", "EVAL_MODE", "THROUGHPUT_MODE", "PRINT_FREQ", "SAVE_"),
@@ -50,9 +52,16 @@ def compare_runs(
         if recorded_facts[fact] != facts[fact]
     ]
     changes = _changed_settings(cfg, recorded_config)
-    identity = (f"{cfg.MODEL.selected_key}.", "MODEL.TYPE", "DATA.IMG_SIZE", "DATA.MEAN", "DATA.STD")
+    identity = (f"{cfg.MODEL.selected_key}.", *_IDENTITY)
     differences += [f"{key} {change}" for key, change in changes.items() if key.startswith(identity)]
     return differences, [f"{key} {change}" for key, change in changes.items()]
+
+
+def is_same(key: str, one: object, other: object) -> bool:
+    """Whether two values of a key, as JSON has them, mean the same: 224 and [224, 224] are one size."""
+    if key == "DATA.IMG_SIZE":
+        one, other = ([side, side] if isinstance(side, int) else side for side in (one, other))
+    return one == other
 
 
 def _changed_settings(cfg: Config, recorded: dict[str, Any]) -> dict[str, str]:
@@ -63,7 +72,7 @@ def _changed_settings(cfg: Config, recorded: dict[str, Any]) -> dict[str, str]:
         before: Any = recorded
         for part in key.split("."):
             before = before.get(part, value) if isinstance(before, dict) else value  # a key that came later
-        if before != value and not key.startswith(_NOT_OF_THE_TRAINING):
+        if not is_same(key, before, value) and not key.startswith(_NOT_OF_THE_TRAINING):
             changes[key] = _change(before, value)
     return changes
 

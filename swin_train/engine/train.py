@@ -5,6 +5,7 @@ import logging
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 from timm.utils import ModelEmaV3
 
@@ -17,6 +18,7 @@ from swin_train.engine.checkpoint import Checkpointer
 from swin_train.engine.epoch import Pace, Run, train_epoch
 from swin_train.engine.evaluate import Evaluation, evaluate_model
 from swin_train.engine.identity import RunFacts, run_facts
+from swin_train.engine.model_facts import cited_sizes, sizes_of
 from swin_train.engine.plan import RunPlan, make_plan
 from swin_train.engine.precision import Precision, choose_precision
 from swin_train.engine.run_folder import RunFolder
@@ -24,6 +26,7 @@ from swin_train.engine.state import TrainState, seed_library_generators
 from swin_train.errors import NumericsError
 from swin_train.models.describe import num_parameters
 from swin_train.models.freeze import freeze
+from swin_train.models.hierarchical import HierarchicalModel
 from swin_train.optim.optimizers import build_optimizer
 from swin_train.optim.schedules import build_schedule
 from swin_train.record import Recorder
@@ -200,19 +203,22 @@ def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
 def _facts(run: Run, kind: str, result: Evaluation) -> dict[str, str]:
     """Return what travels with weights: how to prepare images, and what the outputs mean; values are JSON."""
     cfg = run.cfg
+    height, width = cfg.DATA.img_size
     facts = {
         "model": cfg.MODEL.NAME,
         "class_names": list(run.task.class_names),
-        "img_size": cfg.DATA.IMG_SIZE,
+        "img_size": height if height == width else [height, width],
         "interpolation": cfg.DATA.INTERPOLATION,
         "crop": cfg.TEST.CROP,
         "mean": list(cfg.DATA.MEAN),
         "std": list(cfg.DATA.STD),
+        "padding": cfg.MODEL.PADDING,
         "step": run.state.step,
         "epoch": run.state.epoch,
         "top1": result.top1,
     }
-    return {"weights": kind} | {name: json.dumps(value) for name, value in facts.items()}
+    sizes = cited_sizes(sizes_of(cast(HierarchicalModel, unwrap(run.state.model)), cfg))
+    return {"weights": kind} | {name: json.dumps(value) for name, value in facts.items()} | sizes
 
 
 def _report(folder: Path, run: Run) -> None:

@@ -2,20 +2,34 @@
 
 Contract, for every implementation:
 
-1. *roll*: the map ``qkv`` [B, H, W, 3C] is rolled by ``-shift`` along both sides (cyclic shift);
-2. *partition*: it is cut into ``(H / window) * (W / window)`` windows of ``N = window ** 2`` tokens, row by
+1. *pad and roll*: the map ``qkv`` [B, H, W, 3C] is padded at the bottom and on the right to whole windows,
+   [B, H', W', 3C], and rolled by ``-shift`` along both sides (cyclic shift). ``padding`` says in which order,
+   and what a padded token is (see ``Padding``);
+2. *partition*: it is cut into ``(H' / window) * (W' / window)`` windows of ``N = window ** 2`` tokens, row by
    row, and the channels into (q, k, v) x heads x head dimension;
-3. *attend*: ``softmax(scale * q @ k.T + bias + mask) @ v``, the softmax in float32. ``mask`` [windows, N, N]
-   adds -100 (not -inf) to pairs that are neighbours only because of the roll: see ``attention_mask``;
-4. *merge and roll back*: the result [B, H, W, C] stands where its queries stood.
+3. *attend*: ``softmax(scale * q @ k.T + bias + mask) @ v``, the softmax in float32. With ``cosine``, each row
+   of q and k is brought to unit length first. ``mask`` [windows, N, N] adds -100 (not -inf) to pairs that are
+   neighbours only because of the roll, and -inf to keys that are hidden: see ``attention_mask``;
+4. *merge, roll back, cut off*: the result [B, H, W, C] stands where its queries stood.
 
-Source: Swin (Liu et al. 2021), section 3.2 and figure 4.
+Sources: Swin (Liu et al. 2021), section 3.2 and figure 4; Swin v2 (Liu et al. 2022), section 3.3 for the
+cosine.
 """
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+Padding = Literal["reference", "timm", "masked"]
+"""What stands beside the edge of a map that is no multiple of the window.
+
+reference: ``pad_token``, before the roll; a key like any other. The authors' detection code and torchvision.
+timm: ``pad_token``, after the roll, so inside the seam; a key like any other. timm.
+masked: nothing that is ever attended to; before the roll.
+"""
 
 _APART = -100.0  # the paper's code adds this to the logits of pairs from different regions
 
@@ -33,21 +47,26 @@ def window_attention(
     num_heads: int,
     window: int,
     shift: int,
-    scale: float,
+    scale: float | Tensor,
+    cosine: bool = False,
+    padding: Padding = "reference",
+    pad_token: Tensor | None = None,
     mask: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """Attend within the windows of a feature map, by the fastest implementation for its device.
 
     Args:
-        qkv: [B, H, W, 3C], H and W multiples of ``window``; channels in the order (q, k, v) x heads x head
-            dimension.
+        qkv: [B, H, W, 3C]; channels in the order (q, k, v) x heads x head dimension.
         bias: [num_heads, N, N], added to the logits of every window.
         num_heads: number of heads; divides C.
         window: side of a window, in tokens; N is its square.
         shift: cyclic shift of the windows, 0 <= shift < window.
-        scale: factor of the logits.
-        mask: [windows, N, N], added to the logits of every head; needed exactly when ``shift`` is not 0.
+        scale: factor of the logits, one for all or [num_heads, 1, 1].
+        cosine: compare directions only; q and k are brought to unit length in float32.
+        padding: what stands beside the edge where H or W is no multiple of ``window``.
+        pad_token: [3C], q, k and v of a padded token, such as the projection's bias; None is zeros.
+        mask: what ``attention_mask`` gives for these sizes.
         dropout: probability of dropping an attention weight; callers pass 0 in evaluation.
 
     Returns:
@@ -56,30 +75,54 @@ def window_attention(
     Raises:
         ValueError: the shapes do not fit the contract of this module.
     """
-    _check(qkv, bias, num_heads=num_heads, window=window, shift=shift, mask=mask)
+    _check(qkv, bias, num_heads=num_heads, window=window, shift=shift, padding=padding, mask=mask)
     # On CPUs the spelled-out form is up to 1.9 times faster at Swin-T's shapes, with and without gradients.
     attend = fused_attention if qkv.is_cuda else reference_attention
-    q, k, v = _partition(qkv, num_heads=num_heads, window=window, shift=shift)
-    out = attend(q, k, v, bias, scale=scale, mask=mask, dropout=dropout)
-    return _merge(out, qkv.shape[1], qkv.shape[2], window=window, shift=shift)
+    _, height, width, _ = qkv.shape
+    whole = _pad_and_roll(qkv, window=window, shift=shift, padding=padding, pad_token=pad_token)
+    q, k, v = _partition(whole, num_heads=num_heads, window=window)
+    if cosine:
+        # In float16 a padded key would be 0 / 0.
+        q, k = (F.normalize(x.to(_at_least_float32(x)), dim=-1) for x in (q, k))
+    if isinstance(scale, Tensor):
+        q, scale = q * scale, 1.0
+    out = attend(q.to(v.dtype), k.to(v.dtype), v, bias, scale=scale, mask=mask, dropout=dropout)
+    merged = _merge(out, *whole.shape[1:3], window=window)
+    return _roll_back_and_cut(merged, height, width, shift=shift, padding=padding)
 
 
-def attention_mask(height: int, width: int, window: int, shift: int) -> Tensor:
-    """The mask that keeps shifted windows from attending across the seams of the cyclic shift.
+def attention_mask(
+    height: int,
+    width: int,
+    window: int,
+    shift: int,
+    padding: Padding = "reference",
+    device: torch.device | None = None,
+) -> Tensor | None:
+    """What parts the tokens of a window, for a map of ``height`` x ``width`` tokens before padding.
 
     Returns:
-        [windows, N, N] of 0 and -100, for a rolled map of ``height`` x ``width`` tokens.
+        [windows, N, N]: 0, or -100 across the seams of the cyclic shift, or -inf towards hidden padding;
+        None where nothing is parted.
     """
-    rows, columns = (_region(side, window, shift) for side in (height, width))
-    region = 3 * rows[:, None] + columns[None, :]
-    windows = (
-        region.view(height // window, window, width // window, window)
-        .transpose(1, 2)
-        .flatten(2)
-        .flatten(0, 1)
-    )
-    apart = windows[:, :, None] != windows[:, None, :]
-    return torch.zeros(apart.shape, device=apart.device).masked_fill(apart, _APART)
+    hidden = padding == "masked" and bool(height % window or width % window)
+    if not shift and not hidden:
+        return None
+    sides = whole_windows(height, window), whole_windows(width, window)
+    rows, columns = (_region(side, window, shift, device) for side in sides)
+    region = _windows(3 * rows[:, None] + columns[None, :], window)
+    apart = region[:, :, None] != region[:, None, :]
+    mask = torch.zeros(apart.shape, device=device).masked_fill(apart, _APART)
+    if hidden:
+        inside = [torch.arange(side, device=device).roll(-shift) for side in sides]
+        is_map = (inside[0][:, None] < height) & (inside[1][None, :] < width)
+        mask = mask.masked_fill(~_windows(is_map, window)[:, None, :], float("-inf"))
+    return mask
+
+
+def whole_windows(side: int, window: int) -> int:
+    """The side after padding: the smallest multiple of ``window`` that holds it."""
+    return -(-side // window) * window
 
 
 def reference_attention(
@@ -89,7 +132,7 @@ def reference_attention(
     logits = (q * scale) @ k.transpose(-2, -1) + bias
     if mask is not None:
         logits = logits + mask[:, None]
-    weights = logits.softmax(dim=-1, dtype=torch.float32).to(v.dtype)
+    weights = logits.softmax(dim=-1, dtype=_at_least_float32(logits)).to(v.dtype)
     return F.dropout(weights, dropout) @ v
 
 
@@ -115,35 +158,78 @@ def fused_attention(
     return out.unflatten(1, (num_windows, num_heads))
 
 
-def _region(side: int, window: int, shift: int) -> Tensor:
+def _at_least_float32(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _region(side: int, window: int, shift: int, device: torch.device | None) -> Tensor:
     """Along a side of the rolled map: 0 before the last window, in it 1 for what stayed, 2 for the rest."""
-    position = torch.arange(side)
+    position = torch.arange(side, device=device)
     return (position >= side - window).long() + (position >= side - shift).long()
 
 
-def _partition(qkv: Tensor, *, num_heads: int, window: int, shift: int) -> tuple[Tensor, ...]:
+def _windows(grid: Tensor, window: int) -> Tensor:
+    """[H', W'] to [windows, N]."""
+    height, width = grid.shape
+    cut = grid.view(height // window, window, width // window, window)
+    return cut.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _pad_and_roll(
+    qkv: Tensor, *, window: int, shift: int, padding: Padding, pad_token: Tensor | None
+) -> Tensor:
+    """Step 1: [B, H, W, 3C] to [B, H', W', 3C]."""
+    if shift and padding == "timm":
+        return _pad(qkv.roll((-shift, -shift), dims=(1, 2)), window, pad_token)
+    whole = _pad(qkv, window, pad_token)
+    return whole.roll((-shift, -shift), dims=(1, 2)) if shift else whole
+
+
+def _pad(qkv: Tensor, window: int, pad_token: Tensor | None) -> Tensor:
+    B, H, W, C3 = qkv.shape
+    below, right = whole_windows(H, window) - H, whole_windows(W, window) - W
+    token = qkv.new_zeros(C3) if pad_token is None else pad_token.to(qkv.dtype)
+    if right:
+        qkv = torch.cat([qkv, token.expand(B, H, right, C3)], dim=2)
+    if below:
+        qkv = torch.cat([qkv, token.expand(B, below, W + right, C3)], dim=1)
+    return qkv
+
+
+def _partition(qkv: Tensor, *, num_heads: int, window: int) -> tuple[Tensor, ...]:
     """q, k and v, each [B, windows, heads, N, head dimension]."""
-    if shift:
-        qkv = qkv.roll((-shift, -shift), dims=(1, 2))
     B, H, W, _ = qkv.shape
     cut = qkv.reshape(B, H // window, window, W // window, window, 3, num_heads, -1)
     return cut.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6).flatten(2, 3).unbind(0)
 
 
-def _merge(out: Tensor, height: int, width: int, *, window: int, shift: int) -> Tensor:
-    """Put [B, windows, heads, N, head dimension] back on the map: [B, H, W, C]."""
+def _merge(out: Tensor, height: int, width: int, *, window: int) -> Tensor:
+    """Put [B, windows, heads, N, head dimension] back on the map: [B, H', W', C]."""
     grid = out.unflatten(3, (window, window)).unflatten(1, (height // window, width // window))
-    merged = grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(len(out), height, width, -1)
-    return merged.roll((shift, shift), dims=(1, 2)) if shift else merged
+    return grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(len(out), height, width, -1)
+
+
+def _roll_back_and_cut(merged: Tensor, height: int, width: int, *, shift: int, padding: Padding) -> Tensor:
+    """The end of step 4: undo step 1, in its reverse order."""
+    if padding == "timm":
+        merged = merged[:, :height, :width]
+    if shift:
+        merged = merged.roll((shift, shift), dims=(1, 2))
+    return merged[:, :height, :width]
 
 
 def _check(
-    qkv: Tensor, bias: Tensor, *, num_heads: int, window: int, shift: int, mask: Tensor | None
+    qkv: Tensor,
+    bias: Tensor,
+    *,
+    num_heads: int,
+    window: int,
+    shift: int,
+    padding: Padding,
+    mask: Tensor | None,
 ) -> None:
     _, height, width, channels = qkv.shape
     num_tokens = window**2
-    if height % window or width % window:
-        raise ValueError(f"window_attention: a {height} x {width} map is no multiple of the window {window}")
     if channels % (3 * num_heads):
         raise ValueError(f"window_attention: {channels} channels do not hold q, k, v of {num_heads} heads")
     if not 0 <= shift < window:
@@ -153,7 +239,12 @@ def _check(
             f"window_attention: bias has shape {tuple(bias.shape)}, "
             f"expected {(num_heads, num_tokens, num_tokens)}"
         )
-    expected = (height * width // num_tokens, num_tokens, num_tokens) if shift else None
+    padded = whole_windows(height, window), whole_windows(width, window)
+    is_parted = shift or (padding == "masked" and padded != (height, width))
+    expected = (padded[0] * padded[1] // num_tokens, num_tokens, num_tokens) if is_parted else None
     found = None if mask is None else tuple(mask.shape)
     if found != expected:
-        raise ValueError(f"window_attention: mask has shape {found}, expected {expected} for shift {shift}")
+        raise ValueError(
+            f"window_attention: mask has shape {found}, expected {expected} for shift {shift} "
+            f"and a map of {height} x {width}"
+        )

@@ -1,16 +1,22 @@
 """The table of models, and how a configuration becomes one of them."""
 
+import logging
 from collections.abc import Callable
-
-from torch import nn
+from typing import Any
 
 from swin_train.config import Config
-from swin_train.errors import UserError
+from swin_train.kernels.window_attention import whole_windows
+from swin_train.models.hierarchical import HierarchicalModel
 from swin_train.models.layers.norm import layer_norm
+from swin_train.models.outline import check_is_built
 from swin_train.models.swin import SwinTransformer
+from swin_train.models.swin_mlp import SwinMlp
+from swin_train.models.swin_v2 import SwinTransformerV2
+
+logger = logging.getLogger(__name__)
 
 
-def build_model(cfg: Config, num_classes: int | None = None) -> nn.Module:
+def build_model(cfg: Config, num_classes: int | None = None) -> HierarchicalModel:
     """The model that ``cfg`` describes, with initial weights, on the default device.
 
     Args:
@@ -20,36 +26,75 @@ def build_model(cfg: Config, num_classes: int | None = None) -> nn.Module:
     Raises:
         UserError: MODEL.TYPE is not in the table.
     """
-    build = MODELS.get(cfg.MODEL.TYPE)
-    if build is None:
-        raise UserError(
-            f"MODEL.TYPE is {cfg.MODEL.TYPE!r}, which is configured but not built by this version yet; it builds "
-            f"{', '.join(MODELS)}"
-        )
-    return build(cfg, cfg.MODEL.NUM_CLASSES if num_classes is None else num_classes)
+    check_is_built(cfg.MODEL.TYPE)
+    model = MODELS[cfg.MODEL.TYPE](cfg, cfg.MODEL.NUM_CLASSES if num_classes is None else num_classes)
+    _say_what_is_padded(model, cfg.MODEL.PADDING)
+    return model
 
 
 def _build_swin(cfg: Config, num_classes: int) -> SwinTransformer:
     swin = cfg.MODEL.SWIN
     return SwinTransformer(
-        cfg.DATA.IMG_SIZE,
-        swin.PATCH_SIZE,
-        swin.IN_CHANS,
-        num_classes,
-        embed_dim=swin.EMBED_DIM,
-        depths=swin.DEPTHS,
-        num_heads=swin.NUM_HEADS,
-        window_size=swin.WINDOW_SIZE,
-        mlp_ratio=swin.MLP_RATIO,
+        **_sizes(cfg, num_classes),
+        padding=cfg.MODEL.PADDING,
         qkv_bias=swin.QKV_BIAS,
         qk_scale=swin.QK_SCALE,
-        drop_rate=cfg.MODEL.DROP_RATE,
-        drop_path_rate=cfg.MODEL.DROP_PATH_RATE,
-        norm_layer=layer_norm(fused=cfg.FUSED_LAYERNORM),
-        ape=swin.APE,
-        patch_norm=swin.PATCH_NORM,
-        use_checkpoint=cfg.TRAIN.USE_CHECKPOINT,
     )
 
 
-MODELS: dict[str, Callable[[Config, int], nn.Module]] = {"swin": _build_swin}
+def _build_swin_v2(cfg: Config, num_classes: int) -> SwinTransformerV2:
+    swin = cfg.MODEL.SWINV2
+    return SwinTransformerV2(
+        **_sizes(cfg, num_classes),
+        padding=cfg.MODEL.PADDING,
+        qkv_bias=swin.QKV_BIAS,
+        pretrained_window_sizes=swin.PRETRAINED_WINDOW_SIZES,
+    )
+
+
+def _build_swin_mlp(cfg: Config, num_classes: int) -> SwinMlp:
+    return SwinMlp(**_sizes(cfg, num_classes))
+
+
+MODELS: dict[str, Callable[[Config, int], HierarchicalModel]] = {
+    "swin": _build_swin,
+    "swinv2": _build_swin_v2,
+    "swin_mlp": _build_swin_mlp,
+}
+
+
+def _sizes(cfg: Config, num_classes: int) -> dict[str, Any]:
+    """The arguments that all families share."""
+    section = cfg.MODEL.selected
+    return {
+        "img_size": cfg.DATA.img_size,
+        "patch_size": section.PATCH_SIZE,
+        "in_chans": section.IN_CHANS,
+        "num_classes": num_classes,
+        "embed_dim": section.EMBED_DIM,
+        "depths": section.DEPTHS,
+        "num_heads": section.NUM_HEADS,
+        "window_size": section.WINDOW_SIZE,
+        "mlp_ratio": section.MLP_RATIO,
+        "drop_rate": cfg.MODEL.DROP_RATE,
+        "drop_path_rate": cfg.MODEL.DROP_PATH_RATE,
+        "norm_layer": layer_norm(fused=cfg.FUSED_LAYERNORM),
+        "ape": section.APE,
+        "patch_norm": section.PATCH_NORM,
+        "use_checkpoint": cfg.TRAIN.USE_CHECKPOINT,
+    }
+
+
+def _say_what_is_padded(model: HierarchicalModel, padding: str) -> None:
+    padded = [
+        f"{height}x{width} to {whole_windows(height, stage.window)}x{whole_windows(width, stage.window)}"
+        for stage in model.layers
+        for height, width in [stage.resolution]
+        if height % stage.window or width % stage.window
+    ]
+    if padded:
+        logger.info(
+            "maps that are no multiple of their window are padded (MODEL.PADDING %s): %s",
+            padding,
+            ", ".join(padded),
+        )

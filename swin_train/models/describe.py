@@ -1,72 +1,142 @@
-"""What a model is: its parameters, its multiply-adds, its shape."""
+"""What a model is: its parameters, its multiply-adds, its shapes, the memory that it takes."""
 
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from swin_train.config import Config
+from swin_train.errors import UserError
+from swin_train.models import costs
+from swin_train.models.memory import TrainingMemory, training_memory
+from swin_train.models.outline import Outline, Stage, outline
 
-from swin_train.models.layers.stage import SwinBlock, SwinStage
-from swin_train.models.swin import SwinTransformer
+if TYPE_CHECKING:  # describing a configuration takes no torch
+    from torch import nn
+
+    from swin_train.models.hierarchical import HierarchicalModel
 
 
-def num_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
+def num_parameters(model: "nn.Module", *, trainable_only: bool = False) -> int:
     """Number of scalars in the parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
 
 
-def flops(model: SwinTransformer) -> int:
-    """Multiply-adds of one image's forward pass, counted as the papers' "FLOPs" are.
-
-    Products of matrices, and one per element for each normalisation; softmax, GELU and additions are free.
-    """
-    stages = _stages(model)
-    per_patch = model.patch_embed.proj.weight.numel()
-    if not isinstance(model.patch_embed.norm, nn.Identity):
-        per_patch += stages[0].dim
-    embedding = _num_tokens(stages[0]) * per_patch
-    final_norm = _num_tokens(stages[-1]) * model.num_features
-    head = model.num_features * model.num_classes
-    return embedding + sum(map(_stage_flops, stages)) + final_norm + head
-
-
-def architecture(model: SwinTransformer) -> dict[str, Any]:
+def architecture(model: "HierarchicalModel") -> dict[str, Any]:
     """The numbers that tell one Swin from another, under the names of its arguments."""
-    stages = _stages(model)
-    attentions = [_blocks(stage)[0].attn for stage in stages]
     return {
         "img_size": list(model.img_size),
-        "patch_size": model.patch_embed.proj.kernel_size[0],
+        "patch_size": model.patch_size,
         "in_chans": model.in_chans,
         "num_classes": model.num_classes,
-        "embed_dim": stages[0].dim,
-        "depths": [len(_blocks(stage)) for stage in stages],
-        "num_heads": [attention.num_heads for attention in attentions],
-        "windows": [attention.window for attention in attentions],
+        "embed_dim": model.layers[0].dim,
+        "depths": [len(stage.blocks) for stage in model.layers],
+        "num_heads": [stage.blocks[0].place.num_heads for stage in model.layers],
+        "windows": [stage.window for stage in model.layers],
     }
 
 
-def _stages(model: SwinTransformer) -> list[SwinStage]:
-    return cast(list[SwinStage], list(model.layers))
+@dataclass(frozen=True)
+class StageDescription(Stage):
+    """A stage with what it costs.
+
+    Attributes:
+        parameters: number of them, the merging's too.
+        flops: 2 for each multiply-add of its matrix products, for one image.
+    """
+
+    parameters: int
+    flops: int
 
 
-def _blocks(stage: SwinStage) -> list[SwinBlock]:
-    return cast(list[SwinBlock], list(stage.blocks))
+@dataclass(frozen=True)
+class Description:
+    """A model in numbers; costs are for one image of ``img_size``.
+
+    Attributes:
+        name: MODEL.NAME.
+        family: MODEL.TYPE.
+        img_size: height and width, in pixels.
+        patch_size: side of a patch, in pixels.
+        in_chans: channels of the images.
+        num_classes: outputs of the head.
+        padding: MODEL.PADDING, what stands beside a map that is no multiple of its window.
+        parameters: number of them.
+        multiply_adds: what the papers call FLOPs: products of matrices, and one per element for each norm;
+            padding and Swin v2's position networks are free.
+        flops: 2 for each multiply-add of every matrix product that is executed, padding and position networks
+            included; norms, softmax and GELU are free.
+        activations: elements that convolutions and matrix products give, as Dollar et al. 2021 ("Fast and
+            Accurate Model Scaling") define them; the logits of attention are among them.
+        stages: in order.
+        training_memory: of a training step, estimated.
+    """
+
+    name: str
+    family: str
+    img_size: tuple[int, int]
+    patch_size: int
+    in_chans: int
+    num_classes: int
+    padding: str
+    parameters: int
+    multiply_adds: int
+    flops: int
+    activations: int
+    stages: tuple[StageDescription, ...]
+    training_memory: TrainingMemory
 
 
-def _num_tokens(stage: SwinStage) -> int:
-    return stage.resolution[0] * stage.resolution[1]
+def describe(cfg: Config, num_classes: int) -> Description:
+    """Describe the model that ``build_model`` makes of ``cfg``, by arithmetic: nothing is built.
+
+    Args:
+        cfg: the configuration.
+        num_classes: outputs of the head.
+
+    Raises:
+        UserError: MODEL.TYPE is not built by this version, or TRAIN.FREEZE leaves nothing to train.
+    """
+    model = outline(cfg, num_classes)
+    products = list(costs.products(model))
+    return Description(
+        name=cfg.MODEL.NAME,
+        family=model.family,
+        img_size=model.img_size,
+        patch_size=model.patch_size,
+        in_chans=model.in_chans,
+        num_classes=num_classes,
+        padding=cfg.MODEL.PADDING,
+        parameters=costs.num_parameters(model),
+        multiply_adds=costs.papers_multiply_adds(model),
+        flops=sum(2 * product.multiply_adds for product in products),
+        activations=sum(product.outputs for product in products),
+        stages=tuple(_describe_stage(model, stage) for stage in model.stages),
+        training_memory=training_memory(cfg, model, _num_frozen_stages(cfg.TRAIN.FREEZE, model)),
+    )
 
 
-def _stage_flops(stage: SwinStage) -> int:
-    tokens = _num_tokens(stage)
-    total = tokens * sum(_block_flops_per_token(block, stage.dim) for block in _blocks(stage))
-    if stage.downsample is not None:
-        total += tokens * stage.dim + tokens // 4 * stage.downsample.reduction.weight.numel()
-    return total
+def _describe_stage(model: Outline, stage: Stage) -> StageDescription:
+    products = costs.stage_products(model, stage)
+    return StageDescription(
+        **vars(stage),
+        parameters=costs.stage_parameters(model, stage),
+        flops=sum(2 * product.multiply_adds for product in products),
+    )
 
 
-def _block_flops_per_token(block: SwinBlock, dim: int) -> int:
-    norms = 2 * dim
-    projections = 4 * dim**2  # q, k, v and the output
-    attention = 2 * block.attn.window**2 * dim  # q @ k.T and weights @ v
-    perceptron = 2 * dim * block.mlp.fc1.out_features
-    return norms + projections + attention + perceptron
+def _num_frozen_stages(rule: str, model: Outline) -> int:
+    """How many stages TRAIN.FREEZE freezes; one more than there are is all but the head.
+
+    The configuration was checked: the rule is known, and the model has that many stages.
+
+    Raises:
+        UserError: with the message of ``freeze``, where there is no head.
+    """
+    if rule == "none":
+        return 0
+    if rule != "all_but_head":
+        return int(rule.removeprefix("stages"))
+    if not model.num_classes:
+        raise UserError(
+            f"TRAIN.FREEZE: {rule!r}: cannot freeze all but the head; the model has no head (num_classes is 0)"
+        )
+    return len(model.stages) + 1

@@ -3,7 +3,7 @@
 from torch import nn
 
 from swin_train.errors import UserError
-from swin_train.models.swin import SwinTransformer
+from swin_train.models.hierarchical import HierarchicalModel
 
 
 def freeze(model: nn.Module, rule: str) -> None:
@@ -16,7 +16,7 @@ def freeze(model: nn.Module, rule: str) -> None:
     """
     if rule == "none":
         return
-    if not isinstance(model, SwinTransformer):
+    if not isinstance(model, HierarchicalModel):
         raise UserError(f"TRAIN.FREEZE: {rule!r} is not known for {type(model).__name__}; set it to none")
     try:
         match rule.split():

@@ -1,65 +1,18 @@
 """A state dict -> the same weights in a target's shapes: other windows, resolutions and classes."""
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import isqrt
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from swin_train.errors import UserError
 from swin_train.weights.architecture import infer_architecture
 from swin_train.weights.imagenet22k import NUM_CLASSES_1K, NUM_CLASSES_22K, rows_of_1k_in_22k
+from swin_train.weights.mismatch import check_same_architecture, differences
+from swin_train.weights.names import NOTHING, Dropped
+from swin_train.weights.report import Report
+from swin_train.weights.resize import Grid, Resized, resize_all
 
-_TABLE = "relative_position_bias_table"
-_POSITIONS = "absolute_pos_embed"
 _HEAD = ("head.weight", "head.bias")
-_MOST_NAMED = 10  # names in one message
-
-
-@dataclass(frozen=True)
-class Resized:
-    """One tensor that was interpolated, with the sides of its grid before and after."""
-
-    name: str
-    old: int
-    new: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of each tensor; ``str`` is the one line to show.
-
-    Attributes:
-        kept: names of those that went over as they were, the head perhaps by a choice of its rows.
-        resized: those that were interpolated.
-        head: what was done about the head, in words.
-        num_buffers: computed buffers of the file that were left behind.
-        num_pretraining: tensors of the file that only pre-training needs, left behind.
-        fresh: names in the target that keep their initial values.
-    """
-
-    kept: tuple[str, ...]
-    resized: tuple[Resized, ...]
-    head: str
-    num_buffers: int
-    num_pretraining: int
-    fresh: tuple[str, ...]
-
-    def __str__(self) -> str:
-        parts = [f"loaded {len(self.kept) + len(self.resized)} tensors"]
-        sizes = Counter((_kind(r.name), r.old, r.new) for r in self.resized)
-        parts += [
-            f"resized {count} {kind}{'s' if count > 1 else ''} {old}x{old} -> {new}x{new} (bicubic)"
-            for (kind, old, new), count in sizes.items()
-        ]
-        parts.append(self.head)
-        if self.num_buffers:
-            parts.append(f"dropped {self.num_buffers} buffers (recomputed)")
-        if self.num_pretraining:
-            parts.append(f"dropped {self.num_pretraining} tensors of the pre-training")
-        return "; ".join(parts)
 
 
 def adapt(
@@ -67,13 +20,24 @@ def adapt(
     target: Mapping[str, Tensor],
     *,
     source: str,
-    num_buffers: int = 0,
-    num_pretraining: int = 0,
+    old_map: Grid | None = None,
+    new_map: Grid | None = None,
+    dropped: Dropped = NOTHING,
+    layout: str = "official",
 ) -> tuple[dict[str, Tensor], Report]:
     """Bring weights to the shapes of a target, which may lie on the meta device.
 
-    Bias tables and position embeddings are interpolated; a head of 21,841 classes gives ImageNet-1K's rows to
+    Bias tables and absolute positions are interpolated; a head of 21,841 classes gives ImageNet-1K's rows to
     one of 1,000; any other head of another size is dropped, and the target's stays as it is initialised.
+
+    Args:
+        state: what a file holds, under published names.
+        target: what a model needs.
+        source: the file, as messages name it.
+        old_map: the file's first feature map, in patches; unknown, a square.
+        new_map: the model's first feature map, in patches; unknown, a square.
+        dropped: what was left behind in the file, for the report.
+        layout: that of the file, for the report.
 
     Returns:
         The adapted tensors, each with the name and shape of one in ``target``, and what was done.
@@ -82,61 +46,59 @@ def adapt(
         UserError: the weights are of another architecture, or a tensor is missing, unknown or misshapen; the
             message starts with ``source``.
     """
-    _check_dimensions(state, target, source)
-    _check_same_architecture(state, target, source)
-    adapted, resized = _resize(state, target)
+    check_same_architecture(state, target, source)
+    adapted, resized = resize_all(state, target, old_map=old_map, new_map=new_map)
     head, fresh = _fit_head(adapted, target)
-    _check_complete(adapted, target, fresh, source)
+    problems = differences(adapted, target, ignored=fresh)
+    if problems:
+        raise UserError(f"{source}: does not fit the model. {problems}")
 
-    interpolated = {r.name for r in resized}
+    interpolated = {tensor.name for tensor in resized}
     kept = tuple(name for name in adapted if name not in interpolated)
-    return adapted, Report(kept, tuple(resized), head, num_buffers, num_pretraining, fresh)
+    return adapted, Report(kept, tuple(resized), head, fresh, dropped, layout)
 
 
-def resize_bias_table(table: Tensor, size: int) -> Tensor:
-    """Interpolate a relative position bias table to another window.
+def adapt_exactly(
+    state: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    *,
+    source: str,
+    old_windows: tuple[int, ...] | None,
+    new_windows: tuple[int, ...] | None,
+    old_map: Grid | None = None,
+    new_map: Grid | None = None,
+) -> tuple[dict[str, Tensor], list[Resized]]:
+    """Bring weights to a target as evaluation needs them: each name and each shape equal.
+
+    With one exception. Where the largest window over the stages is the same, so is the configured one, and
+    smaller windows come from small maps alone: then bias tables and absolute positions are interpolated.
 
     Args:
-        table: [(2s - 1)^2, heads], for a window of side s.
-        size: side of the new grid of offsets, 2 * window - 1.
+        state: what a file holds, under published names.
+        target: what a model needs.
+        source: the file, as messages name it.
+        old_windows: side of each of the file's windows, in tokens, where it is known.
+        new_windows: side of each of the model's windows, in tokens, where it is known.
+        old_map: the file's first feature map, in patches; unknown, a square.
+        new_map: the model's first feature map, in patches; unknown, a square.
 
     Returns:
-        [size^2, heads], bicubic, computed in float32, in the dtype of ``table``.
+        The weights, and those that were interpolated.
 
-    Source: the official ``load_pretrained``.
+    Raises:
+        UserError: they differ from the target; the message names both architectures.
     """
-    return _bicubic(table, size)
-
-
-def resize_positions(positions: Tensor, size: int) -> Tensor:
-    """Interpolate absolute position embeddings [1, s^2, C] to [1, size^2, C], as bias tables are."""
-    return _bicubic(positions[0], size)[None]
-
-
-def _bicubic(rows: Tensor, size: int) -> Tensor:
-    """[s^2, C] -> [size^2, C], taking the rows as a square grid."""
-    side, channels = isqrt(len(rows)), rows.shape[1]
-    grid = rows.float().T.reshape(1, channels, side, side)
-    grid = F.interpolate(grid, size=(size, size), mode="bicubic", align_corners=False)
-    return grid.reshape(channels, size**2).T.contiguous().to(rows.dtype)
-
-
-def _resize(
-    state: Mapping[str, Tensor], target: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], list[Resized]]:
-    adapted, resized = dict(state), []
-    for name, tensor in state.items():
-        wanted = target.get(name)
-        if wanted is None or tensor.shape == wanted.shape or not name.endswith((_TABLE, _POSITIONS)):
-            continue
-        is_table = name.endswith(_TABLE)
-        old, new = (
-            isqrt(t.shape[0 if is_table else 1]) if t.ndim == wanted.ndim else 0 for t in (tensor, wanted)
+    check_same_architecture(state, target, source)
+    adapted: dict[str, Tensor] = dict(state)
+    resized: list[Resized] = []
+    if old_windows and new_windows and max(old_windows) == max(new_windows):
+        adapted, resized = resize_all(state, target, old_map=old_map, new_map=new_map)
+    problems = differences(adapted, target)
+    if problems:
+        raise UserError(
+            f"{source}: is not a checkpoint of this model. The file: {infer_architecture(state)}. "
+            f"The model: {infer_architecture(target)}. {problems}"
         )
-        if old**2 * tensor.shape[-1] != tensor.numel():
-            continue  # no square grid: reported as misshapen
-        adapted[name] = resize_bias_table(tensor, new) if is_table else resize_positions(tensor, new)
-        resized.append(Resized(name, old, new))
     return adapted, resized
 
 
@@ -155,73 +117,3 @@ def _fit_head(adapted: dict[str, Tensor], target: Mapping[str, Tensor]) -> tuple
         return f"head of {old} classes dropped (the model has none)", ()
     fresh = tuple(name for name in _HEAD if name in target)
     return f"head of {new} classes fresh (the file has {old or 'none'})", fresh
-
-
-def _check_dimensions(state: Mapping[str, Tensor], target: Mapping[str, Tensor], source: str) -> None:
-    """Make sure that shapes can be read off and interpolated; sizes are compared later, as a whole."""
-    for name, tensor in state.items():
-        wanted = target.get(name)
-        if wanted is not None and tensor.ndim != wanted.ndim:
-            raise UserError(
-                f"{source}: {name} has the shape {tuple(tensor.shape)}; it must have {wanted.ndim} dimension(s), "
-                f"the model's is {tuple(wanted.shape)}"
-            )
-    weight, bias = (state.get(name) for name in _HEAD)  # the head may be one that the target does not have
-    if weight is not None and weight.ndim != 2:
-        raise UserError(
-            f"{source}: head.weight has the shape {tuple(weight.shape)}; it must have 2 dimensions"
-        )
-    if weight is not None and bias is not None and bias.shape != weight.shape[:1]:
-        raise UserError(
-            f"{source}: head.bias has the shape {tuple(bias.shape)}; it must have that of the rows of head.weight, "
-            f"{tuple(weight.shape[:1])}"
-        )
-
-
-def _check_same_architecture(state: Mapping[str, Tensor], target: Mapping[str, Tensor], source: str) -> None:
-    if not state.keys() & target.keys():
-        raise UserError(
-            f"{source}: none of its {len(state)} tensors has a name that the model knows. "
-            f"The file: {_listed(state)}. The model: {_listed(target)}"
-        )
-    found, expected = infer_architecture(state), infer_architecture(target)
-    if found != expected:
-        raise UserError(f"{source}: is of another architecture. The file: {found}. The model: {expected}")
-
-
-def _check_complete(
-    adapted: Mapping[str, Tensor], target: Mapping[str, Tensor], fresh: tuple[str, ...], source: str
-) -> None:
-    problems = differences(adapted, target, ignored=fresh)
-    if problems:
-        raise UserError(f"{source}: does not fit the model. {problems}")
-
-
-def differences(
-    state: Mapping[str, Tensor], target: Mapping[str, Tensor], ignored: tuple[str, ...] = ()
-) -> str:
-    """How names and shapes of two state dicts differ, in words; empty where they do not.
-
-    Args:
-        state: what a file holds.
-        target: what a model needs.
-        ignored: names in ``target`` that may be missing.
-    """
-    missing = [name for name in target if name not in state and name not in ignored]
-    unknown = [name for name in state if name not in target]
-    misshapen = [
-        f"{name} {tuple(tensor.shape)} instead of {tuple(target[name].shape)}"
-        for name, tensor in state.items()
-        if name in target and tensor.shape != target[name].shape
-    ]
-    found = [("Missing", missing), ("Unknown", unknown), ("Misshapen", misshapen)]
-    return ". ".join(f"{kind}: {_listed(names)}" for kind, names in found if names)
-
-
-def _listed(names: Mapping[str, Tensor] | list[str]) -> str:
-    shown = ", ".join(list(names)[:_MOST_NAMED]) or "nothing"
-    return f"{shown} and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else shown
-
-
-def _kind(name: str) -> str:
-    return "bias table" if name.endswith(_TABLE) else "position embedding"

@@ -1,5 +1,6 @@
 """Files of weights -> plain state dicts, without running anything that the file brings along."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from swin_train.errors import UserError
-from swin_train.weights.names import plain_names
+from swin_train.weights.damage import describe_damage
+from swin_train.weights.geometry import UNKNOWN, Geometry, read_geometry
+from swin_train.weights.names import NOTHING, Dropped, plain_names
+from swin_train.weights.values import has_values
 
 Which = Literal["raw", "ema"]
 
 STATE_FILE = "state.safetensors"  # in a run's checkpoint folder: every tensor of the training state
+
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # .bin: torch's files as Hugging Face names them
+_KINDS = ".safetensors, .pth, .pt or .bin"
 
 # Where the weights stand in a checkpoint's dict, and under which prefix in a training state.
 _WRAPPERS: dict[Which, tuple[str, ...]] = {
@@ -34,6 +41,10 @@ _HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 ]
 
 
+# How torch's weights-only reader names what it refuses.
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
+
+
 @dataclass(frozen=True)
 class Weights:
     """The weights of one model, as a file holds them.
@@ -42,27 +53,42 @@ class Weights:
         state: parameters by their published names, on the CPU.
         source: the path they came from.
         metadata: what else the file says, such as "config" or "epoch".
-        num_buffers: index tables and masks that were left behind; a model computes its own.
-        num_pretraining: tensors left behind that only pre-training needs (SimMIM's decoder and mask token).
+        dropped: how many tensors were left behind, by their reason.
+        layout: the layout that the file has, a key of ``LAYOUTS``; ``state`` is in the official one.
+        geometry: what the file tells about windows and images.
     """
 
     state: dict[str, Tensor]
     source: str
     metadata: dict[str, Any]
-    num_buffers: int = 0
-    num_pretraining: int = 0
+    dropped: Dropped = NOTHING
+    layout: str = "official"
+    geometry: Geometry = UNKNOWN
+
+    @property
+    def num_buffers(self) -> int:
+        """Index tables and masks that were left behind; a model computes its own."""
+        return self.dropped.buffers
+
+    @property
+    def num_pretraining(self) -> int:
+        """Tensors left behind that only pre-training needs (SimMIM's decoder and mask token)."""
+        return self.dropped.pretraining
+
+    def __str__(self) -> str:
+        return self.source if self.layout == "official" else f"{self.source} ({self.layout} layout)"
 
 
 def read_weights(path: str | Path, which: Which = "raw") -> Weights:
-    """Read a .safetensors, .pth or .pt file, or the checkpoint folder of a run.
+    """Read a .safetensors, .pth, .pt or .bin file, or the checkpoint folder of a run.
 
     Args:
         path: the file or folder.
         which: the trained weights, or their exponential moving average.
 
     Raises:
-        UserError: missing, damaged, not a checkpoint, more than data, without the weights asked for, or with
-            a weight that is not a dense floating-point tensor of finite values.
+        UserError: missing, damaged, not a checkpoint, more than data, without the weights asked for, of a
+            layout that is not read, or with a weight that is not a dense floating-point tensor of finite values.
     """
     path = Path(path)
     file = _locate(path)
@@ -72,19 +98,20 @@ def read_weights(path: str | Path, which: Which = "raw") -> Weights:
         state, metadata = _read_torch(file, which)
     try:
         plain = plain_names(state)
+        for name, tensor in plain.state.items():
+            _check_values(tensor, f"{path}: {name}")
+        official = plain.layout.to_official(plain.state)
     except ValueError as error:
-        raise UserError(f"{path}: {error}; expected each weight once") from error
-    for name, tensor in plain.state.items():
-        _check_values(tensor, f"{path}: {name}")
-    return Weights(plain.state, str(path), metadata, plain.num_buffers, plain.num_pretraining)
+        raise UserError(f"{path}: {error}") from error
+    geometry = read_geometry(plain.published, metadata)
+    return Weights(official, str(path), metadata, plain.dropped, plain.layout.name, geometry)
 
 
 def _check_values(tensor: Tensor, where: str) -> None:
-    is_dense = tensor.layout is torch.strided and tensor.device.type == "cpu"
-    if not is_dense or tensor.dtype not in _DTYPES:
+    if not has_values(tensor) or tensor.dtype not in _DTYPES:
         raise UserError(
             f"{where} is {tensor.dtype}, {tensor.layout}, on {tensor.device}; a weight must be a dense tensor "
-            f"with values, of {', '.join(map(str, _DTYPES))}"
+            f"with a value of its own for each element, of {', '.join(map(str, _DTYPES))}"
         )
     if not tensor.numel():
         raise UserError(f"{where} has the shape {tuple(tensor.shape)} and no values; take another checkpoint")
@@ -100,11 +127,11 @@ def _locate(path: Path) -> Path:
             )
         return path / STATE_FILE
     if not path.is_file():
-        raise UserError(f"{path}: there is no such file; name an existing .safetensors, .pth or .pt file")
-    if path.suffix not in {".safetensors", ".pth", ".pt"}:
-        raise UserError(
-            f"{path}: the ending {path.suffix!r} is not known; it must be .safetensors, .pth or .pt"
-        )
+        raise UserError(f"{path}: there is no such file; name an existing {_KINDS} file")
+    if path.suffix not in _SUFFIXES:
+        raise UserError(f"{path}: the ending {path.suffix!r} is not known; it must be {_KINDS}")
+    if not path.stat().st_size:
+        raise UserError(f"{path}: is empty, 0 bytes; copy or download it again")
     return path
 
 
@@ -121,11 +148,11 @@ def _read_safetensors(file: Path, which: Which) -> tuple[dict[str, Tensor], dict
             }
             found = sorted({name.partition(".")[0] for name in content.keys()})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{file}: cannot be read as safetensors ({error}); copy or download it again"
-        ) from error
+        raise UserError(f"{file}: {describe_damage(file, error)}; copy or download it again") from error
+    if not found:
+        raise UserError(f"{file}: holds no tensors; expected a file of weights")
     if prefix and not state:
-        raise UserError(f"{file}: holds no {which} weights; it holds: {', '.join(found) or 'nothing'}")
+        raise UserError(f"{file}: holds no {which} weights; it holds: {', '.join(found)}")
     if not prefix and which == "ema" and metadata.get("weights") != "ema":
         raise UserError(
             f"{file}: holds one set of weights, not ema beside it; set TEST.WEIGHTS to raw to use it"
@@ -169,23 +196,21 @@ def _load_data_only(file: Path) -> Any:
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file makes torch.load raise nearly anything
-            refused = _refused_globals(file)
+            refused = _refused_globals(file, error)
             if refused:
                 raise UserError(
                     f"{file}: refused, because reading it would run code: {', '.join(refused)}. "
                     "Save its weights alone, best as .safetensors, where you trust it"
                 ) from error
-            raise UserError(
-                f"{file}: cannot be read as a checkpoint, it is truncated or of another kind "
-                f"({type(error).__name__}); copy or download it again"
-            ) from error
+            raise UserError(f"{file}: {describe_damage(file, error)}; copy or download it again") from error
 
 
-def _refused_globals(file: Path) -> list[str]:
+def _refused_globals(file: Path, error: Exception) -> list[str]:
+    """What a file asks for beyond data; of the older format, which cannot be listed, the first."""
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-    except Exception:  # too damaged to tell
-        return []
+    except Exception:  # too old, or too damaged to tell
+        return _GLOBAL.findall(str(error))[:1]
 
 
 def _without_tensors(content: Mapping[str, Any], file: Path) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""State dicts -> safetensors files, which are there whole or not at all."""
+"""Weights -> files, which are there whole or not at all."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,24 +23,52 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor], metadata: Mappi
     Raises:
         StorageError: the file system refuses.
     """
-    path = Path(path)
+    _write_whole(Path(path), lambda beside: save_tensors(beside, state, dict(metadata)))
+
+
+def write_torch(path: str | Path, state: Mapping[str, Tensor], wrapper: str | None = None) -> None:
+    """Write tensors as a .pth file that ``torch.load(weights_only=True)`` reads, as safely as ``write_weights``.
+
+    Args:
+        path: of the file; its folder exists.
+        state: tensors by name, on any device; those that share memory are written apart.
+        wrapper: the key that the file's dict holds ``state`` under, such as "model"; None writes it bare.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    plain = _separate(state)
+
+    def save(beside: Path) -> None:
+        with beside.open("wb") as file:  # by its path, torch would write the temporary name into the file
+            torch.save({wrapper: plain} if wrapper else plain, file)
+
+    _write_whole(Path(path), save)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, as safely as ``write_weights``.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    _write_whole(Path(path), lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def _write_whole(path: Path, save: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
-        _write_whole(path, state, dict(metadata))
+        try:
+            save(temporary)
+            flush_to_disk(temporary)
+            temporary.replace(path)
+            flush_to_disk(path.parent)  # the new name itself
+        finally:
+            temporary.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
         raise StorageError(
             f"{path}: cannot be written ({error}); see to free space and permissions"
         ) from error
-
-
-def _write_whole(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        save_tensors(temporary, state, metadata)
-        flush_to_disk(temporary)
-        temporary.replace(path)
-        flush_to_disk(path.parent)  # the new name itself
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -55,14 +84,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
 
 
 def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU tensors, none of which shares memory with another: safetensors refuses those that do."""
+    """Contiguous CPU tensors, each with memory of its own: safetensors refuses others, torch saves all of it."""
     separate: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in state.items():
         tensor = tensor.detach().cpu().contiguous()
-        memory = tensor.untyped_storage().data_ptr()
-        separate[name] = tensor.clone() if memory in seen else tensor
-        seen.add(memory)
+        memory = tensor.untyped_storage()
+        is_shared = memory.data_ptr() in seen or memory.nbytes() > tensor.nbytes
+        separate[name] = tensor.clone() if is_shared else tensor
+        seen.add(memory.data_ptr())
     return separate
 
 

@@ -132,6 +132,8 @@ def test_a_longer_run_goes_on_from_a_finished_one(tiny_opts):
         ({"SEED": 7}, r"SEED was 0, now 7"),
         ({"TRAIN__GLOBAL_BATCH": 4}, r"TRAIN.GLOBAL_BATCH is 4, but .* started with 8"),
         ({"MODEL__SWIN__EMBED_DIM": 16}, r"MODEL.SWIN.EMBED_DIM was 8, now 16"),
+        ({"MODEL__PADDING": "timm"}, r"MODEL.PADDING was reference, now timm"),
+        ({"DATA__IMG_SIZE": [16, 20]}, r"DATA.IMG_SIZE was 16, now \[16, 20\]"),
         ({"DATA__MEAN": [0.5, 0.5, 0.5]}, r"DATA.MEAN was \[0.485, 0.456, 0.406\], now \[0.5"),
         ({"TRAIN__EMA_DECAY": 0.9}, r"ema\.\S+ is missing"),
         ({"TRAIN__OPTIMIZER__NAME": "sgd"}, r"saved with the optimizer AdamW, this run's is SGD"),

@@ -23,7 +23,9 @@ def formula_tensor(key: str, shape: tuple[int, ...]) -> Tensor:
     rng = np.random.RandomState(zlib.crc32(key.encode()))
     value = rng.standard_normal(shape).astype(np.float32)
     last = key.rpartition(".")[2]
-    if last == "relative_position_bias_table":
+    if last == "logit_scale":
+        value = np.float32(math.log(10)) + np.float32(0.1) * value
+    elif last == "relative_position_bias_table":
         pass
     elif last in ("absolute_pos_embed", "mask_token"):
         value = np.float32(0.5) * value

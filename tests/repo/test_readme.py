@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swin_train.cli import config, evaluate, train
+from swin_train.cli import config, convert, describe, evaluate, train
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -27,11 +27,17 @@ def test_a_command_of_the_readme_is_accepted(arguments, tmp_path, monkeypatch):
     (tmp_path / "my.yaml").touch()
     arguments = [str(tmp_path / word) if word == "my.yaml" else word for word in arguments]
 
-    if arguments[0] == "config":
-        assert config.run(arguments[1:]) == 0
-        return
-    cfg = (evaluate.parser() if arguments[0] == "eval" else train.flat_parser()).read_config(arguments)
-    assert cfg.DATA.DATA_PATH
+    match arguments:
+        case ["config", *rest]:
+            assert config.run(rest) == 0
+        case ["describe", *rest]:
+            assert describe.run(rest) == 0
+        case ["convert", *rest]:
+            assert convert.parser().read(rest).to
+        case ["eval", *rest]:
+            assert evaluate.parser().read_config(rest).DATA.DATA_PATH
+        case _:
+            assert train.flat_parser().read_config(arguments).DATA.DATA_PATH
 
 
 def test_the_readme_has_commands():

@@ -10,7 +10,8 @@ class Aug(Section):
 
     CROP: Literal["auto", "resized", "shift"] = opt(
         "auto",
-        "resized: a random part, resized; shift: pad by 4, crop; auto: shift up to 32 pixels, else resized.",
+        "resized: a random part, resized; shift: pad by 4, crop; auto: shift where no side has more than 32"
+        " pixels, else resized.",
     )
     SCALE: tuple[float, float] = opt((0.08, 1.0), "Smallest and largest area of a resized crop.", gt=0, le=1)
     RATIO: tuple[float, float] = opt(

@@ -13,7 +13,9 @@ class Data(Section):
     DATASET: Literal["imagenet", "imagenet22K"] = opt(
         "imagenet", "Layout of the data set; imagenet is any folder with train/CLASS/ and val/CLASS/."
     )
-    IMG_SIZE: int = opt(224, "Side of the square input, in pixels.", ge=1)
+    IMG_SIZE: int | tuple[int, int] = opt(
+        224, "Height and width of the input, in pixels: [256, 320]; one number is a square.", ge=1
+    )
     INTERPOLATION: Literal["bicubic", "bilinear", "random"] = opt(
         "bicubic", "How images are resized; random draws bicubic or bilinear per training image."
     )
@@ -40,3 +42,8 @@ class Data(Section):
     )
     MASK_PATCH_SIZE: int = opt(32, "SimMIM: side of a masked square, in pixels.", ge=1)
     MASK_RATIO: float = opt(0.6, "SimMIM: share of the squares that is masked.", ge=0, le=1)
+
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """Height and width of the input, in pixels."""
+        return (self.IMG_SIZE, self.IMG_SIZE) if isinstance(self.IMG_SIZE, int) else self.IMG_SIZE

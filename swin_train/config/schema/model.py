@@ -95,15 +95,25 @@ class Model(Section):
         any_text=True,
     )
     PRETRAINED: str = opt(
-        "", "Weights to fine-tune: adapted to this model's window, resolution and classes.", any_text=True
+        "",
+        "Weights to fine-tune, a file or a URL: adapted to this model's window, resolution and classes.",
+        any_text=True,
     )
-    RESUME: str = opt("", "Checkpoint to evaluate, or to go on training from.", any_text=True)
+    RESUME: str = opt(
+        "", "Checkpoint or URL to evaluate, or checkpoint to go on training from.", any_text=True
+    )
     NUM_CLASSES: int = opt(
         1000, "Classes to tell apart; unless given it is taken from the data, else it must agree.", ge=0
     )
     DROP_RATE: float = opt(0.0, "Dropout on embeddings, attention output and MLPs.", ge=0, lt=1)
     DROP_PATH_RATE: float = opt(
         0.1, "Stochastic depth of the last block; it grows linearly from 0.", ge=0, lt=1
+    )
+    PADDING: Literal["reference", "timm", "masked"] = opt(
+        "reference",
+        "What stands beside the edge of a map that is no multiple of the window: reference pads with zeros after"
+        " the norm, then rolls, as the authors' detection code and torchvision do; timm rolls, then pads; masked"
+        " never attends to padding.",
     )
     LABEL_SMOOTHING: float = opt(0.1, "Share of the target spread evenly over all classes.", ge=0, lt=1)
     SWIN: Swin

@@ -8,7 +8,11 @@ from swin_train.config.node import Section, opt
 class Test(Section):
     """How a model is evaluated."""
 
-    CROP: bool = opt(True, "Resize the shorter side and crop the centre; false squashes the whole image.")
+    CROP: bool = opt(
+        True,
+        "Resize until the image covers 256/224 of the input size, and crop the centre; false squashes the whole"
+        " image.",
+    )
     SEQUENTIAL: bool = opt(
         False, "Has no effect here: every image is counted exactly once, on any number of GPUs."
     )

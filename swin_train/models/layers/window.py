@@ -1,80 +1,123 @@
-"""Attention inside (shifted) windows, with a table of relative position biases."""
+"""Attention inside (shifted) windows of a feature map of any size."""
 
 import torch
 from torch import Tensor, nn
 
+from swin_train.kernels.relative_position import gather_bias, relative_position_index
 from swin_train.kernels.window_attention import attention_mask, window_attention
-from swin_train.models.layers.relative_position import relative_position_index
+from swin_train.models.layers.place import BlockOptions, Place, fit_window
 
 
-class WindowAttention(nn.Module):
-    """Multi-head self-attention of a feature map, window by window.
+class ShiftedWindows(nn.Module):
+    """What all kinds of window attention share: the windows, the call of the kernel, the output.
+
+    A kind of attention adds its parameters, "proj" among them, and says what q, k, v, the scale and the table
+    of biases are.
 
     Args:
-        dim: channels.
-        resolution: height and width of the map, in tokens; multiples of ``window``.
-        num_heads: divides ``dim``.
-        window: side of a window, in tokens.
-        shift: cyclic shift of the windows, 0 <= shift < window.
-        qkv_bias: whether the projection to q, k, v has a bias.
-        qk_scale: factor of the logits; None is the head dimension to the power of -1/2.
-        attn_drop: dropout of the attention weights.
-        proj_drop: dropout of the output.
+        place: of the block.
+        options: what all blocks share.
     """
 
     relative_position_index: Tensor
     attn_mask: Tensor | None
+    proj: nn.Linear
 
-    def __init__(
-        self,
-        dim: int,
-        resolution: tuple[int, int],
-        *,
-        num_heads: int,
-        window: int,
-        shift: int = 0,
-        qkv_bias: bool = True,
-        qk_scale: float | None = None,
-        attn_drop: float = 0.0,
-        proj_drop: float = 0.0,
-    ) -> None:
+    cosine = False
+
+    def __init__(self, place: Place, options: BlockOptions) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.window = window
-        self.shift = shift
-        self.scale = (dim // num_heads) ** -0.5 if qk_scale is None else qk_scale
-        self.attn_drop = attn_drop
-
-        self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, num_heads))
-        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
-        self.proj_drop = nn.Dropout(proj_drop)
+        self.place = place
+        self.dim = place.dim
+        self.num_heads = place.num_heads
+        self.window, self.shift = fit_window(
+            place.resolution, options.window_size, is_shifted=place.is_shifted
+        )
+        self.padding = options.padding
+        self.attn_drop = options.attn_drop_rate
+        self.proj_drop = nn.Dropout(options.drop_rate)
 
         # Computed from the sizes alone, so kept out of checkpoints: weights then fit any resolution.
-        self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
-        mask = attention_mask(*resolution, window, shift) if shift else None
+        index = relative_position_index(self.window)
+        self.register_buffer("relative_position_index", index, persistent=False)
+        mask = attention_mask(*place.resolution, self.window, self.shift, self.padding)
         self.register_buffer("attn_mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to [B, H, W, C]."""
+        """[B, H, W, C] to [B, H, W, C]; H and W need not be those that the window was chosen for."""
+        resolution = x.shape[1], x.shape[2]
+        window, shift, index, mask = self.window, self.shift, self.relative_position_index, self.attn_mask
+        if resolution != self.place.resolution:
+            window, shift = fit_window(resolution, self.window, is_shifted=self.place.is_shifted)
+            index = relative_position_index(window, self.window, x.device)
+            mask = attention_mask(*resolution, window, shift, self.padding, x.device)
+        qkv, pad_token = self.project(x)
         out = window_attention(
-            self.qkv(x),
-            self.bias(),
+            qkv,
+            self.bias(index),
             num_heads=self.num_heads,
-            window=self.window,
-            shift=self.shift,
-            scale=self.scale,
-            mask=self.attn_mask,
+            window=window,
+            shift=shift,
+            scale=self.scale(),
+            cosine=self.cosine,
+            padding=self.padding,
+            pad_token=pad_token,
+            mask=mask,
             dropout=self.attn_drop if self.training else 0.0,
         )
         return self.proj_drop(self.proj(out))
 
-    def bias(self) -> Tensor:
-        """What the relative positions add to the logits: [num_heads, N, N]."""
-        num_tokens = self.window**2
-        pairs = self.relative_position_bias_table[self.relative_position_index.flatten()]
-        return pairs.view(num_tokens, num_tokens, self.num_heads).permute(2, 0, 1).contiguous()
+    def bias(self, index: Tensor) -> Tensor:
+        """What the relative positions add to the logits: [num_heads, N, N] for the [N, N] of ``index``."""
+        return gather_bias(self.bias_table(), index)
+
+    def bias_table(self) -> Tensor:
+        """The bias of every offset within a window: [(2 * window - 1) ** 2, num_heads]."""
+        raise NotImplementedError
+
+    def scale(self) -> float | Tensor:
+        """The factor of the logits, one for all or [num_heads, 1, 1]."""
+        raise NotImplementedError
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The map's q, k, v, [B, H, W, 3C], and those of a token of zeros, [3C] or None for zeros."""
+        raise NotImplementedError
 
     def extra_repr(self) -> str:  # noqa: D102
         return f"num_heads={self.num_heads}, window={self.window}, shift={self.shift}"
+
+
+class WindowAttention(ShiftedWindows):
+    """Scaled dot-product attention in windows, with a learned table of relative position biases.
+
+    Args:
+        place: of the block.
+        options: what all blocks share.
+        qkv_bias: whether the projection to q, k, v has a bias.
+        qk_scale: factor of the logits; None is the head dimension to the power of -1/2.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        options: BlockOptions,
+        *,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+    ) -> None:
+        super().__init__(place, options)
+        self.qk_scale = (self.dim // self.num_heads) ** -0.5 if qk_scale is None else qk_scale
+        num_offsets = (2 * self.window - 1) ** 2
+        self.relative_position_bias_table = nn.Parameter(torch.empty(num_offsets, self.num_heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.qkv = nn.Linear(self.dim, 3 * self.dim, bias=qkv_bias)
+        self.proj = nn.Linear(self.dim, self.dim)
+
+    def bias_table(self) -> Tensor:  # noqa: D102
+        return self.relative_position_bias_table
+
+    def scale(self) -> float:  # noqa: D102
+        return self.qk_scale
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # noqa: D102
+        return self.qkv(x), self.qkv.bias

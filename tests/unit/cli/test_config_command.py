@@ -26,7 +26,7 @@ def test_check_passes_a_good_configuration(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_check_reports_a_bad_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "check", *CFG, "--opts", "TRAIN.EPOCHS", "1", "DATA.IMG_SIZE", "225"]) == 2
+    assert main(["config", "check", *CFG, "--opts", "TRAIN.EPOCHS", "1", "DATA.IMG_SIZE", "0"]) == 2
     assert capsys.readouterr().err.startswith("error: 2 problems in the configuration:\n  - ")
 
 

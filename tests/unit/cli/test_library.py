@@ -13,7 +13,7 @@ REPO = Path(__file__).resolve().parents[3]
 
 def test_import_has_no_side_effects() -> None:
     code = (
-        "import sys; before = set(sys.modules); import swin_train; swin_train.load_config; dir(swin_train);"
+        "import sys, swin_train; swin_train.load_config; swin_train.list_models(); dir(swin_train);"
         "sys.exit('torch' in sys.modules)"
     )
 
@@ -28,7 +28,9 @@ def test_public_names_are_listed() -> None:
     assert dir(swin_train) == sorted(swin_train.__all__)
 
 
-@pytest.mark.parametrize("name", ["Config", "ConfigError", "UserError", "load_config"])
+@pytest.mark.parametrize(
+    "name", ["Config", "ConfigError", "ModelCard", "UserError", "create_model", "list_models", "load_config"]
+)
 def test_a_public_name_is_the_one_of_its_package(name: str) -> None:
     assert getattr(swin_train, name).__name__ == name
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from swin_train.cli import evaluate, train
+from swin_train.cli import describe, evaluate, train
 from swin_train.cli.main import COMMANDS, main
 from swin_train.errors import DataError
 
@@ -52,7 +52,10 @@ def test_a_command_line_starts_its_part_of_the_engine(argv: list[str], part: str
     ("argv", "message"),
     [
         (["trian"], "error: main.py: unknown command 'trian'; did you mean train?\n"),
-        (["xyzzy"], "error: main.py: unknown command 'xyzzy'; there are train, eval, config\n"),
+        (
+            ["xyzzy"],
+            "error: main.py: unknown command 'xyzzy'; there are train, eval, convert, config, describe\n",
+        ),
         (["train", *CFG, "--eval"], "error: main.py train: unknown flag --eval; see main.py train --help\n"),
         (["eval", *CFG], "--eval needs the checkpoint to evaluate: give --resume PATH\n"),
         (
@@ -130,7 +133,16 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["train", "-h"], ["eval", "-h"], ["config", "help"], ["--version"]]
+    "argv",
+    [
+        ["--help"],
+        ["train", "-h"],
+        ["eval", "-h"],
+        ["convert", "-h"],
+        ["describe", "-h"],
+        ["config", "help"],
+        ["--version"],
+    ],
 )
 def test_help_imports_no_torch_and_is_fast(argv: list[str]) -> None:
     code = (
@@ -147,7 +159,7 @@ def test_help_imports_no_torch_and_is_fast(argv: list[str]) -> None:
     assert seconds < 5  # about 0.15 on a quiet machine; this one may be busy
 
 
-@pytest.mark.parametrize("parser", [train.parser, train.flat_parser, evaluate.parser])
+@pytest.mark.parametrize("parser", [train.parser, train.flat_parser, evaluate.parser, describe.parser])
 def test_the_examples_are_taken_by_their_parser(
     parser: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

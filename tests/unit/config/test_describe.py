@@ -16,12 +16,20 @@ OVERRIDES = [
     "1e-8",
     "AUG.CUTMIX_MINMAX",
     "[0.1, 0.5]",
+    "DATA.IMG_SIZE",
+    "[256, 320]",
 ]
 
 
 def test_help_of_a_key_says_type_range_default_and_meaning() -> None:
     assert describe("TRAIN.EPOCHS") == (
         "  TRAIN.EPOCHS: an integer >= 1; default 300\n      Passes over the training set."
+    )
+
+
+def test_help_of_a_key_of_two_types_says_both() -> None:
+    assert describe("DATA.IMG_SIZE").startswith(
+        "  DATA.IMG_SIZE: an integer or a list of 2 integers >= 1; default 224\n"
     )
 
 
@@ -70,6 +78,11 @@ def test_dump_holds_what_was_given_and_loads_as_an_equal_configuration(tmp_path:
     assert again == cfg
     assert set(again.origins) == set(cfg.origins)
     assert dump(again) == dump(cfg)
+
+
+def test_dump_writes_an_image_size_as_it_was_given() -> None:
+    assert dump(load_config(None, ["DATA.IMG_SIZE", "224"])) == "DATA:\n  IMG_SIZE: 224\n"
+    assert dump(load_config(None, ["DATA.IMG_SIZE", "[224, 224]"])) == "DATA:\n  IMG_SIZE: [224, 224]\n"
 
 
 def test_dump_of_the_defaults_loads(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ BASE: x.yaml
         "bad.yaml:8: unknown key MODLE. Did you mean MODEL?",
         "bad.yaml:9: 1 is no key; write one name, and nest sections",
         "bad.yaml:10: the text 'A.B' is no key; write one name, and nest sections",
-        "bad.yaml:12: DATA.IMG_SIZE must be an integer; got {}",
+        "bad.yaml:12: DATA.IMG_SIZE must be an integer or a list of 2 integers; got {}",
         "bad.yaml:13: BASE must be a list of texts; got the text 'x.yaml'",
         "--opts: AUG is a section; set one of its keys",
         "--opts: unknown key img_size. Did you mean DATA.IMG_SIZE?",
@@ -192,6 +192,9 @@ def test_an_unknown_name_is_reported_with_the_near_one(name: str) -> None:
         ("TRAIN.OPTIMIZER.BETAS", "(0.9, 0.95)", (0.9, 0.95)),
         ("TRAIN.LR_SCHEDULER.MULTISTEPS", "(30,)", (30,)),
         ("TRAIN.LR_SCHEDULER.MULTISTEPS", "[30, 60]", (30, 60)),
+        ("DATA.IMG_SIZE", "192", 192),
+        ("DATA.IMG_SIZE", "[256, 320]", (256, 320)),
+        ("DATA.IMG_SIZE", "(256, 320)", (256, 320)),
         ("MODEL.SWIN.QK_SCALE", "None", None),
         ("AUG.CUTMIX_MINMAX", "null", None),
         ("DATA.CACHE_MODE", "no", "no"),
@@ -203,6 +206,13 @@ def test_an_unknown_name_is_reported_with_the_near_one(name: str) -> None:
 )
 def test_text_from_a_command_line_is_read_by_the_type_of_its_key(key: str, text: str, value: Any) -> None:
     assert load_config(None, [key, text]).flat()[key] == value
+
+
+@pytest.mark.parametrize(("text", "size"), [("192", 192), ("[256, 320]", (256, 320)), ("[7, 7]", (7, 7))])
+def test_an_image_size_of_a_file_stays_as_it_was_given(write: Write, text: str, size: object) -> None:
+    write("x.yaml", f"DATA: {{IMG_SIZE: {text}}}")
+
+    assert load_config("x.yaml").DATA.IMG_SIZE == size
 
 
 def test_names_and_choices_keep_the_text_of_the_file(write: Write) -> None:

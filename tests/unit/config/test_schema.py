@@ -32,6 +32,13 @@ def test_mixed_precision_follows_both_keys(overrides: list[Any], enabled: bool) 
 
 
 @pytest.mark.parametrize(
+    ("given", "size"), [(192, (192, 192)), ([256, 320], (256, 320)), ([224, 224], (224, 224))]
+)
+def test_an_image_size_is_a_height_and_a_width(given: Any, size: tuple[int, int]) -> None:
+    assert load_config(None, ["DATA.IMG_SIZE", given]).DATA.img_size == size
+
+
+@pytest.mark.parametrize(
     ("key", "value", "problem"),
     [
         ("LOCAL_RANK", 1, "must be 0; got 1"),
@@ -41,7 +48,12 @@ def test_mixed_precision_follows_both_keys(overrides: list[Any], enabled: bool) 
         ("TRAIN.ACCUMULATION_STEPS", 0, "must be >= 1; got 0"),
         ("SAVE_KEEP", 1, "must be >= 2; got 1"),
         ("MODEL.TYPE", "vit", "must be one of swin, swinv2, swin_moe, swin_mlp; got the text 'vit'"),
-        ("DATA.IMG_SIZE", [224, 224], r"must be an integer; got \[224, 224\]"),
+        ("DATA.IMG_SIZE", [224], r"must be an integer or a list of 2 integers; got \[224\]"),
+        ("DATA.IMG_SIZE", [224, 224.0], r"must be an integer or a list of 2 integers; got \[224, 224.0\]"),
+        ("DATA.IMG_SIZE", "224, 192", "must be an integer or a list of 2 integers; got the text '224, 192'"),
+        ("DATA.IMG_SIZE", 0, "must be >= 1; got 0"),
+        ("DATA.IMG_SIZE", [224, -1], r"must be >= 1; got \[224, -1\]"),
+        ("MODEL.PADDING", "zeros", "must be one of reference, timm, masked; got the text 'zeros'"),
         ("AUG.MIXUP_PROB", 1.1, "must be <= 1; got 1.1"),
     ],
 )

@@ -19,7 +19,7 @@ from swin_train.data.sampler import BatchGeometry
 from swin_train.errors import UserError
 
 MakeFolder = Callable[..., Path]
-_SMALL = ("DATA.IMG_SIZE", 32, "MODEL.SWIN.PATCH_SIZE", 2, "MODEL.SWIN.WINDOW_SIZE", 2)
+_SMALL = ("DATA.IMG_SIZE", 32)
 
 
 def config(*overrides: Any) -> Config:
@@ -31,7 +31,7 @@ def test_the_defaults_are_the_references_recipe() -> None:
 
     assert isinstance(transform.crop, ResizedCrop)
     assert (transform.crop.size, transform.crop.scale, transform.crop.ratio) == (
-        224,
+        (224, 224),
         (0.08, 1.0),
         (3 / 4, 4 / 3),
     )
@@ -46,6 +46,8 @@ def test_small_images_are_shifted_unless_the_crop_is_given() -> None:
     assert isinstance(build_train_transform(config(*_SMALL)).crop, ShiftCrop)
     assert isinstance(build_train_transform(config(*_SMALL, "AUG.CROP", "resized")).crop, ResizedCrop)
     assert isinstance(build_train_transform(config("AUG.CROP", "shift")).crop, ShiftCrop)
+    assert isinstance(build_train_transform(config("DATA.IMG_SIZE", (24, 32))).crop, ShiftCrop)
+    assert isinstance(build_train_transform(config("DATA.IMG_SIZE", (24, 33))).crop, ResizedCrop)
 
 
 def test_colour_jitter_acts_where_there_is_no_policy() -> None:
@@ -79,11 +81,13 @@ def test_mixing_is_on_when_mixup_or_cutmix_is(overrides: tuple[Any, ...], mixing
 
 
 @pytest.mark.parametrize("mix", [True, False])
-def test_feeds_from_a_configuration(make_folder: MakeFolder, mix: bool) -> None:
+@pytest.mark.parametrize("size", [(32, 32), (24, 40)])
+def test_feeds_from_a_configuration(make_folder: MakeFolder, mix: bool, size: tuple[int, int]) -> None:
     make_folder({"a": 3, "b": 4}, "train")
     path = make_folder({"a": 2, "b": 1}, "val")
     off = () if mix else ("AUG.MIXUP", 0.0, "AUG.CUTMIX", 0.0)
-    cfg = config("DATA.DATA_PATH", str(path), "DATA.NUM_WORKERS", 0, "DATA.BATCH_SIZE", 4, *_SMALL, *off)
+    data = ("DATA.DATA_PATH", str(path), "DATA.NUM_WORKERS", 0, "DATA.BATCH_SIZE", 4, "DATA.IMG_SIZE", size)
+    cfg = config(*data, *off)
     train, val = open_datasets(cfg, need_train=True)
     assert train is not None
     geometry = BatchGeometry(7, 4, 1, 0, 4, 4 if mix else 0, seed=0)
@@ -92,8 +96,9 @@ def test_feeds_from_a_configuration(make_folder: MakeFolder, mix: bool) -> None:
     [batch] = build_train_feed(cfg, train, geometry, device=cpu, num_classes=2).batches(0)
     [evaluated] = build_eval_feed(cfg, val, rank=0, world_size=1, device=cpu).batches()
 
-    assert batch.images.shape == (4, 3, 32, 32)
+    assert batch.images.shape == (4, 3, *size)
     assert batch.targets.shape == ((4, 2) if mix else (4,))
+    assert evaluated.images.shape == (3, 3, *size)
     assert evaluated.labels.tolist() == [0, 0, 1]
     assert evaluated.mask.all()
 

@@ -21,7 +21,7 @@ MakeFolder = Callable[..., Path]
 def eval_feed(
     source: ImageFolder, rank: int = 0, world_size: int = 1, workers: int = 0, size: int = 12
 ) -> EvalFeed:
-    images = EvalImages(source, EvalTransform(size, True, FILTERS["bicubic"][0], _NORMALIZE), 3)
+    images = EvalImages(source, EvalTransform((size, size), True, FILTERS["bicubic"][0], _NORMALIZE), 3)
     sampler = EvalSampler(source.num_images, world_size, rank, 4)
     return EvalFeed(images, sampler, device=_CPU, options=WorkerOptions(workers, 2, pin_memory=False))
 

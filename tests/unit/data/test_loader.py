@@ -51,7 +51,7 @@ def train_feed(
         "seed": 1,
     }
     transform = TrainTransform(
-        crop=ResizedCrop(12, (0.08, 1.0), (3 / 4, 4 / 3), FILTERS["bicubic"]),
+        crop=ResizedCrop((12, 12), (0.08, 1.0), (3 / 4, 4 / 3), FILTERS["bicubic"]),
         hflip=0.5,
         colour=RandAugment(parse_policy("rand-m9-mstd0.5-inc1"), (128, 128, 128), FILTERS["bicubic"]),
         normalize=_NORMALIZE,

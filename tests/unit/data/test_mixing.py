@@ -38,9 +38,9 @@ def mix(
     return mixer(images.clone(), labels, **{"epoch": 0, "step": 0, "first_group": 0, **place})
 
 
-def draws_of(mixer: Mixer, count: int, side: int = 224) -> list[Mix]:
+def draws_of(mixer: Mixer, count: int, size: tuple[int, int] = (224, 224)) -> list[Mix]:
     rng = random.Random(0)
-    return [mixer.draw(side, side, rng) for _ in range(count)]
+    return [mixer.draw(*size, rng) for _ in range(count)]
 
 
 _MIXES = [
@@ -82,7 +82,8 @@ def test_images_and_targets_equal_timms_for_the_same_weights_and_boxes(
         torch.testing.assert_close(our_targets, their_targets.float(), rtol=0, atol=1e-7)
 
 
-def test_the_laws_of_weight_and_box_are_timms() -> None:
+@pytest.mark.parametrize("size", [(224, 224), (96, 320)])
+def test_the_laws_of_weight_and_box_are_timms(size: tuple[int, int]) -> None:
     for settings in (
         {"mixup_alpha": 0.0},
         {"cutmix_alpha": 0.0},
@@ -96,10 +97,10 @@ def test_the_laws_of_weight_and_box_are_timms() -> None:
             weight, cut = timm._params_per_batch()
             box = (0, 0, 0, 0)
             if cut:
-                box, weight = timm_mixup.cutmix_bbox_and_lam((224, 224), weight, mixer.cutmix_minmax)
+                box, weight = timm_mixup.cutmix_bbox_and_lam(size, weight, mixer.cutmix_minmax)
             theirs.append([weight, *box])
 
-        ours = [[m.weight, *(m.box or (0, 0, 0, 0))] for m in draws_of(mixer, 3000)]
+        ours = [[m.weight, *(m.box or (0, 0, 0, 0))] for m in draws_of(mixer, 3000, size)]
 
         for mine, timms in zip(np.array(ours).T, np.array(theirs, dtype=float).T, strict=True):
             assert (
@@ -137,7 +138,7 @@ def test_the_weight_is_the_part_of_the_image_that_the_box_leaves() -> None:
 
 @pytest.mark.parametrize("minmax", [(0.3, 0.3), (0.0, 0.01), (1.0, 1.0)])
 def test_a_narrow_minmax_never_crashes(minmax: tuple[float, float]) -> None:
-    for m in draws_of(make_mixer(cutmix_minmax=minmax, mixup_alpha=0.0), 100, side=7):
+    for m in draws_of(make_mixer(cutmix_minmax=minmax, mixup_alpha=0.0), 100, size=(7, 7)):
         assert 0 <= m.weight <= 1
 
 

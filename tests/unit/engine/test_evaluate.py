@@ -8,7 +8,7 @@ from torch import nn
 from swin_train.config import load_config
 from swin_train.data.loader import EvalBatch
 from swin_train.distributed import Runtime
-from swin_train.engine.evaluate import evaluate_model
+from swin_train.engine.evaluate import _warn_of_other_inputs, evaluate_model
 from swin_train.engine.precision import choose_precision
 
 CPU = torch.device("cpu")
@@ -68,3 +68,26 @@ def test_a_result_reads_as_one_line():
     assert text.startswith("Acc@1 ")
     assert " Acc@3 " in text
     assert text.endswith("(7 images)")
+
+
+@pytest.mark.parametrize(
+    ("now", "facts", "warning"),
+    [
+        (16, {"img_size": 16}, ""),
+        ([16, 16], {"img_size": 16}, ""),
+        (16, {"img_size": [16, 16]}, ""),
+        ([16, 24], {"img_size": [16, 24]}, ""),
+        ([16, 24], {}, ""),  # weights of another project, or of before a fact was written
+        ([16, 24], {"img_size": 16}, "DATA.IMG_SIZE [16, 24] instead of 16"),
+        ([16, 24], {"img_size": [24, 16]}, "DATA.IMG_SIZE [16, 24] instead of [24, 16]"),
+        (16, {"padding": "timm"}, "MODEL.PADDING reference instead of timm"),
+    ],
+)
+def test_inputs_that_differ_from_those_of_the_training_are_said(caplog, now, facts, warning):
+    cfg = load_config(None, ["DATA.IMG_SIZE", now, "MODEL.RESUME", "x.safetensors"])
+
+    _warn_of_other_inputs(cfg, facts)
+
+    assert caplog.messages == (
+        [f"x.safetensors: evaluated with {warning} of its training"] if warning else []
+    )

@@ -6,27 +6,57 @@ from swin_train.kernels import window_attention as kernels
 from swin_train.kernels.window_attention import attention_mask, window_attention
 
 
-def attend_token_by_token(qkv: Tensor, bias: Tensor, *, num_heads: int, window: int, shift: int) -> Tensor:
+def attend_token_by_token(
+    qkv: Tensor,
+    bias: Tensor,
+    *,
+    num_heads: int,
+    window: int,
+    shift: int,
+    padding: str = "reference",
+    pad_token: Tensor | None = None,
+    cosine: bool = False,
+    scale: float | Tensor = 0.3,
+) -> Tensor:
     """The contract, written once more with a loop over windows and heads and explicit coordinates."""
     B, H, W, C3 = qkv.shape
+    Hp, Wp = (-(-side // window) * window for side in (H, W))
     head_dim = C3 // 3 // num_heads
+    scales = torch.as_tensor(scale).expand(num_heads, 1, 1)
     out = torch.zeros(B, H, W, C3 // 3, dtype=qkv.dtype)
+    outside = torch.zeros(C3, dtype=qkv.dtype) if pad_token is None else pad_token
 
     def region(at: int, side: int) -> int:
         return (at >= side - window) + (at >= side - shift)
 
-    for top in range(0, H, window):
-        for left in range(0, W, window):
+    def source(at: int, side: int, padded: int) -> int:
+        """Where a place of the rolled map comes from; from ``side`` on it is padding."""
+        if padding == "timm":
+            return (at + shift) % side if at < side else at
+        return (at + shift) % padded
+
+    for top in range(0, Hp, window):
+        for left in range(0, Wp, window):
             rolled = [(top + i, left + j) for i in range(window) for j in range(window)]
-            at = [((y + shift) % H, (x + shift) % W) for y, x in rolled]
-            tokens = torch.stack([qkv[:, y, x] for y, x in at], dim=1).view(B, -1, 3, num_heads, head_dim)
-            regions = [(region(y, H), region(x, W)) if shift else (0, 0) for y, x in rolled]
+            at = [(source(y, H, Hp), source(x, W, Wp)) for y, x in rolled]
+            is_real = [y < H and x < W for y, x in at]
+            rows = [
+                qkv[:, y, x] if real else outside.expand(B, -1)
+                for (y, x), real in zip(at, is_real, strict=True)
+            ]
+            tokens = torch.stack(rows, dim=1).view(B, -1, 3, num_heads, head_dim)
+            regions = [(region(y, Hp), region(x, Wp)) if shift else (0, 0) for y, x in rolled]
             apart = torch.tensor([[-100.0 * (a != b) for b in regions] for a in regions])
+            if padding == "masked":
+                apart[:, [not real for real in is_real]] = float("-inf")
             for head in range(num_heads):
                 q, k, v = tokens[:, :, :, head].unbind(2)
-                weights = (q @ k.mT * 0.3 + bias[head] + apart).softmax(-1)
+                if cosine:
+                    q, k = (x / x.norm(dim=-1, keepdim=True).clamp_min(1e-12) for x in (q, k))
+                weights = (q @ k.mT * scales[head] + bias[head] + apart).softmax(-1)
                 for n, (y, x) in enumerate(at):
-                    out[:, y, x, head * head_dim : (head + 1) * head_dim] = (weights @ v)[:, n]
+                    if is_real[n]:
+                        out[:, y, x, head * head_dim : (head + 1) * head_dim] = (weights @ v)[:, n]
     return out
 
 
@@ -53,13 +83,94 @@ def test_every_implementation_keeps_the_contract(
     torch.testing.assert_close(out, expected)
 
 
+@pytest.mark.parametrize("padding", ["reference", "timm", "masked"])
+@pytest.mark.parametrize("shift", [0, 1, 2])
+@pytest.mark.parametrize("attend", [kernels.reference_attention, kernels.fused_attention])
+def test_maps_that_are_no_multiple_of_the_window_are_padded_as_asked(
+    monkeypatch: pytest.MonkeyPatch, attend: object, shift: int, padding: str
+) -> None:
+    monkeypatch.setattr(kernels, "reference_attention", attend)
+    qkv, bias = make_inputs(7, 10)
+    token = torch.randn(24, generator=torch.Generator().manual_seed(1))
+    options = {"num_heads": 2, "window": 3, "shift": shift, "padding": padding, "pad_token": token}
+
+    out = window_attention(qkv, bias, scale=0.3, mask=attention_mask(7, 10, 3, shift, padding), **options)
+
+    assert out.shape == (2, 7, 10, 8)
+    torch.testing.assert_close(out, attend_token_by_token(qkv, bias, **options))
+
+
+def test_masked_padding_is_never_attended_to() -> None:
+    qkv, bias = make_inputs(7, 10)
+    mask = attention_mask(7, 10, 3, 1, "masked")
+
+    def out(token: Tensor) -> Tensor:
+        return window_attention(
+            qkv,
+            bias,
+            num_heads=2,
+            window=3,
+            shift=1,
+            scale=0.3,
+            padding="masked",
+            pad_token=token,
+            mask=mask,
+        )
+
+    torch.testing.assert_close(out(torch.full((24,), 50.0)), out(torch.zeros(24)), rtol=0, atol=0)
+
+
+def test_padded_tokens_pass_gradients_to_their_token() -> None:
+    qkv, bias = make_inputs(7, 9)
+    token = torch.randn(24, dtype=torch.float64, requires_grad=True)
+
+    def out(token: Tensor) -> Tensor:
+        return window_attention(
+            qkv.double(), bias.double(), num_heads=2, window=3, shift=0, scale=0.3, pad_token=token
+        )
+
+    assert torch.autograd.gradcheck(out, token)
+    gradient = torch.autograd.grad(out(token).square().sum(), token)[0]
+    assert not gradient[:8].any()  # the queries of padded tokens are cut off
+    assert gradient[8:].all()
+
+
+@pytest.mark.parametrize("attend", [kernels.reference_attention, kernels.fused_attention])
+def test_cosine_attention_compares_directions_by_a_factor_for_each_head(
+    monkeypatch: pytest.MonkeyPatch, attend: object
+) -> None:
+    monkeypatch.setattr(kernels, "reference_attention", attend)
+    qkv, bias = make_inputs(7, 9)
+    options = {"num_heads": 2, "window": 3, "shift": 1, "cosine": True}
+    scale = torch.tensor([2.0, 30.0]).view(2, 1, 1)
+
+    out = window_attention(qkv, bias, scale=scale, mask=attention_mask(7, 9, 3, 1), **options)
+    longer = torch.cat([qkv[..., :16] * 5, qkv[..., 16:]], dim=-1)  # q and k
+
+    torch.testing.assert_close(out, attend_token_by_token(qkv, bias, scale=scale, **options))
+    same = window_attention(longer, bias, scale=scale, mask=attention_mask(7, 9, 3, 1), **options)
+    torch.testing.assert_close(same, out)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_padded_key_of_zeros_has_a_direction_in_half_precision_too(dtype: torch.dtype) -> None:
+    qkv, bias = make_inputs(7, 9)
+
+    out = window_attention(
+        qkv.to(dtype), bias, num_heads=2, window=3, shift=0, scale=torch.ones(2, 1, 1), cosine=True
+    )
+
+    assert out.dtype == dtype
+    assert out.isfinite().all()
+
+
 def test_fused_and_reference_have_the_same_gradients() -> None:
     qkv, bias = make_inputs()
     mask = attention_mask(6, 9, 3, 1)
 
     def gradients(attend: object) -> tuple[Tensor, ...]:
         x, b = qkv.clone().requires_grad_(), bias.clone().requires_grad_()
-        q, k, v = kernels._partition(x, num_heads=2, window=3, shift=1)
+        q, k, v = kernels._partition(x, num_heads=2, window=3)
         out = attend(q, k, v, b, scale=0.3, mask=mask, dropout=0.0)
         return torch.autograd.grad(out.square().sum(), (x, b))
 
@@ -68,14 +179,16 @@ def test_fused_and_reference_have_the_same_gradients() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("padding", ["reference", "timm", "masked"])
 @pytest.mark.parametrize("shift", [0, 1])
-def test_the_gpu_s_choice_agrees_with_the_cpu_s(shift: int) -> None:
-    mask = attention_mask(6, 9, 3, shift) if shift else None
-
+def test_the_gpu_s_choice_agrees_with_the_cpu_s(shift: int, padding: str, cosine: bool) -> None:
     def outputs(device: str) -> list[Tensor]:
-        qkv, bias = (t.to(device).requires_grad_() for t in make_inputs())
-        on_device = None if mask is None else mask.to(device)
-        out = window_attention(qkv, bias, num_heads=2, window=3, shift=shift, scale=0.3, mask=on_device)
+        qkv, bias = (t.to(device).requires_grad_() for t in make_inputs(7, 10))
+        mask = attention_mask(7, 10, 3, shift, padding, torch.device(device))
+        scale = torch.full((2, 1, 1), 3.0, device=device) if cosine else 0.3
+        options = {"num_heads": 2, "window": 3, "shift": shift, "padding": padding, "cosine": cosine}
+        out = window_attention(qkv, bias, scale=scale, mask=mask, **options)
         gradients = torch.autograd.grad(out.square().sum(), (qkv, bias))
         return [t.detach().cpu() for t in (out, *gradients)]
 
@@ -85,7 +198,7 @@ def test_the_gpu_s_choice_agrees_with_the_cpu_s(shift: int) -> None:
 
 def test_splitting_large_calls_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     qkv, bias = make_inputs()
-    q, k, v = kernels._partition(qkv, num_heads=2, window=3, shift=0)
+    q, k, v = kernels._partition(qkv, num_heads=2, window=3)
     whole = kernels.fused_attention(q, k, v, bias, scale=0.3, mask=None, dropout=0.0)
 
     monkeypatch.setattr(kernels, "_MAX_PER_CALL", 5)
@@ -124,11 +237,15 @@ def test_mask_of_swin_tiny_s_first_stage_parts_the_last_windows_only() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"window": 4}, "a 6 x 9 map is no multiple of the window 4"),
+        ({"window": 4}, r"bias has shape \(2, 9, 9\), expected \(2, 16, 16\)"),
         ({"num_heads": 5}, "24 channels do not hold q, k, v of 5 heads"),
         ({"shift": 3}, r"shift 3 is outside 0\.\.2"),
         ({"num_heads": 4}, r"bias has shape \(2, 9, 9\), expected \(4, 9, 9\)"),
         ({"shift": 1}, r"mask has shape None, expected \(6, 9, 9\) for shift 1"),
+        (
+            {"window": 4, "bias": torch.zeros(2, 16, 16), "padding": "masked"},
+            r"mask has shape None, expected \(6, 16, 16\) for shift 0 and a map of 6 x 9",
+        ),
         ({"mask": torch.zeros(6, 9, 9)}, r"mask has shape \(6, 9, 9\), expected None for shift 0"),
     ],
 )
@@ -136,4 +253,6 @@ def test_shapes_that_break_the_contract_are_refused(change: dict, message: str) 
     qkv, bias = make_inputs()
 
     with pytest.raises(ValueError, match=message):
-        window_attention(qkv, bias, **{"num_heads": 2, "window": 3, "shift": 0, "scale": 0.3, **change})
+        window_attention(
+            qkv, **{"bias": bias, "num_heads": 2, "window": 3, "shift": 0, "scale": 0.3, **change}
+        )

@@ -147,9 +147,12 @@ def test_freezing_all_but_a_missing_head_is_refused() -> None:
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"img_size": 18}, r"img_size \(18, 18\) does not fit patch_size 2 and 2 stages.*multiples of 4"),
-        ({"window_size": 3}, "8 x 8 patches cannot be cut into windows of 3 x 3"),
-        ({"num_heads": (2,)}, r"depths \[2, 2\] and num_heads \[2\] differ in length"),
+        ({"img_size": 0}, r"img_size \(0, 0\) holds no pixels"),
+        ({"num_heads": (2,)}, r"depths \[2, 2\] and num_heads \[2\] must hold one positive number for each"),
+        (
+            {"depths": (2, 0)},
+            r"depths \[2, 0\] and num_heads \[2, 4\] must hold one positive number for each",
+        ),
         ({"num_heads": (2, 3)}, "stage 1 has 16 channels, no multiple of 3 heads"),
     ],
 )
@@ -158,9 +161,10 @@ def test_sizes_that_do_not_fit_are_refused(sizes: dict, message: str) -> None:
         make_model(**sizes)
 
 
-def test_images_of_another_size_are_refused_naming_both() -> None:
-    with pytest.raises(ValueError, match=r"shape \(2, 3, 20, 20\).*built for \[batch, 3, 16, 16\]"):
-        make_model()(make_images(2, 3, 20, 20))
+@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 0, 16), (16, 16)])
+def test_images_of_other_channels_or_none_are_refused_naming_both(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"shape \(2, .*the model takes \[batch, 3, height, width\]"):
+        make_model()(torch.zeros(2, *shape))
 
 
 @pytest.mark.parametrize("keys", [torch.arange(3), torch.zeros(2)])

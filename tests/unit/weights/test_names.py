@@ -1,31 +1,122 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
+from torch import Tensor
 
-from swin_train.weights.names import plain_names
+from swin_train.weights.geometry import Geometry
+from swin_train.weights.layouts import LAYOUTS, infer_facts
+from swin_train.weights.names import Dropped, plain_names
 
 
 def names(*keys: str) -> list[str]:
     return list(plain_names({key: torch.zeros(1) for key in keys}).state)
 
 
+def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def in_layout(state: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
+    facts = infer_facts(state, Geometry((4, 4), (0, 0)))
+    return LAYOUTS[layout].from_official(state, facts)
+
+
 @pytest.mark.parametrize(
-    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.encoder."]
+    "prefix",
+    [
+        "module.",
+        "_orig_mod.",
+        "module._orig_mod.",
+        "_orig_mod.module.",
+        "module.encoder.",
+        "ema.",
+        "ema.module.",
+        "module.ema.",
+    ],
 )
 def test_prefixes_of_wrappers_go(prefix: str) -> None:
     assert names(f"{prefix}norm.weight", f"{prefix}head.bias") == ["norm.weight", "head.bias"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "ema."])
+def test_prefixes_of_wrappers_go_in_every_layout(
+    whole_state: Callable, assert_same: Callable, layout: str, prefix: str
+) -> None:
+    state = in_layout(whole_state(), layout)
+
+    plain = plain_names(prefixed(state, prefix))
+
+    assert plain.layout is LAYOUTS[layout]
+    assert_same(plain.layout.to_official(plain.state), whole_state())
 
 
 def test_blocks_compiled_one_by_one_get_their_names_back() -> None:
     assert names("layers.0.blocks.1._orig_mod.norm1.weight") == ["layers.0.blocks.1.norm1.weight"]
 
 
-def test_only_the_encoder_of_a_pre_training_is_kept() -> None:
-    state = {k: torch.zeros(1) for k in ("encoder.norm.weight", "encoder.mask_token", "decoder.0.weight")}
+def test_a_name_that_merely_begins_as_an_average_s_is_left() -> None:
+    assert names("ema.norm.weight", "norm.weight") == ["ema.norm.weight", "norm.weight"]
 
-    plain = plain_names(state)
+
+def test_the_counter_of_an_average_is_dropped_and_counted() -> None:
+    plain = plain_names({"n_averaged": torch.tensor(7), "module.norm.weight": torch.zeros(1)})
 
     assert list(plain.state) == ["norm.weight"]
-    assert plain.num_pretraining == 2
+    assert plain.dropped == Dropped(counters=1)
+
+
+def test_only_the_encoder_of_a_pre_training_is_kept(whole_state: Callable, assert_same: Callable) -> None:
+    encoder = prefixed(whole_state(classes=0), "encoder.")
+    others = {k: torch.zeros(1) for k in ("encoder.mask_token", "decoder.0.weight", "decoder.0.bias")}
+
+    plain = plain_names(encoder | others)
+
+    assert plain.layout is LAYOUTS["official"]
+    assert_same(plain.state, whole_state(classes=0))
+    assert plain.dropped == Dropped(pretraining=3)
+
+
+@pytest.mark.parametrize("name", ["decoder.layers.0.weight", "mask_token", "decoder.0.bias", "head.weight"])
+def test_what_lies_beside_a_pre_training_s_encoder_has_no_reason_to_go(
+    whole_state: Callable, name: str
+) -> None:
+    """Of another model, or beside one that is no pre-training's."""
+    state = whole_state(classes=0)
+    if name in ("head.weight", "decoder.layers.0.weight"):
+        state = prefixed(state, "encoder.")
+
+    plain = plain_names(state | {name: torch.zeros(1)})
+
+    assert name in plain.state
+    assert plain.dropped == Dropped()
+
+
+@pytest.mark.parametrize("kind", ["", "swin."])
+def test_the_encoder_of_hugging_face_is_not_taken_for_a_pre_training_s(
+    whole_state: Callable, kind: str
+) -> None:
+    theirs = in_layout(whole_state(classes=0), "huggingface")
+
+    plain = plain_names(prefixed({name.removeprefix("swin."): t for name, t in theirs.items()}, kind))
+
+    assert plain.layout is LAYOUTS["huggingface"]
+    assert plain.dropped == Dropped()
+
+
+def test_the_parts_of_masked_image_modelling_are_counted_in_files_of_hugging_face(
+    whole_state: Callable,
+) -> None:
+    theirs = in_layout(whole_state(classes=0), "huggingface")
+    others = {k: torch.zeros(1) for k in ("swin.embeddings.mask_token", "decoder.0.weight", "decoder.0.bias")}
+
+    plain = plain_names(theirs | others)
+
+    assert plain.state.keys() == theirs.keys()
+    assert plain.dropped == Dropped(pretraining=3)
 
 
 def test_computed_buffers_are_dropped_and_counted() -> None:
@@ -36,6 +127,7 @@ def test_computed_buffers_are_dropped_and_counted() -> None:
             "attn_mask",
             "attn.relative_position_index",
             "attn.relative_coords_table",
+            "attn.k_bias",
             "attn.relative_position_bias_table",
         )
     }
@@ -43,5 +135,94 @@ def test_computed_buffers_are_dropped_and_counted() -> None:
     plain = plain_names(state)
 
     assert list(plain.state) == [f"{block}attn.relative_position_bias_table"]
-    assert plain.num_buffers == 3
-    assert plain.num_pretraining == 0
+    assert plain.dropped == Dropped(buffers=4)
+    assert plain.published.keys() == state.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "kept"),
+    [
+        ("swin_tiny_patch4_window7_224", 17, 173),
+        ("swinv2_tiny_patch4_window8_256", 29, 221),
+        ("swin_mlp_tiny_c24_patch4_window8_256", 0, 137),
+    ],
+)
+def test_published_files_hold_as_many_buffers(name: str, count: int, kept: int) -> None:
+    shapes = json.loads((Path(__file__).parents[2] / "golden" / f"{name}.keys.json").read_text())
+
+    plain = plain_names({key: torch.empty(shape, device="meta") for key, shape in shapes.items()})
+
+    assert plain.dropped == Dropped(buffers=count)
+    assert len(plain.state) == kept
+
+
+@pytest.mark.parametrize("bias", [torch.ones(2), torch.zeros(2, device="meta"), torch.zeros(2).to_sparse()])
+def test_a_key_bias_that_is_not_known_to_be_0_stays(bias: Tensor) -> None:
+    assert names("layers.0.blocks.0.norm1.bias") == ["layers.0.blocks.0.norm1.bias"]
+    assert "layers.0.blocks.0.attn.k_bias" in plain_names({"layers.0.blocks.0.attn.k_bias": bias}).state
+
+
+@pytest.mark.parametrize(("family", "count"), [("swin", 0), ("swinv2", 3)])
+def test_the_key_biases_of_torchvision_s_swin_v2_are_counted(
+    whole_state: Callable, family: str, count: int
+) -> None:
+    plain = plain_names(in_layout(whole_state(family), "torchvision"))
+
+    assert plain.dropped.key_biases == count
+    assert plain.dropped.buffers == (6 if family == "swinv2" else 3)
+
+
+def test_a_bias_that_the_layout_does_not_have_is_no_key_bias(whole_state: Callable) -> None:
+    stray = {"layers.0.blocks.0.attn.qkv.bias": torch.zeros(24)}
+
+    assert plain_names(whole_state("swinv2") | stray).dropped == Dropped()
+
+
+def test_each_reason_is_said() -> None:
+    assert Dropped().reasons() == []
+    assert Dropped(17, 3, 12, 1).reasons() == [
+        "dropped 17 buffers (recomputed)",
+        "dropped 3 tensors of the pre-training",
+        "dropped 12 key biases (torchvision sets them to zero)",
+        "dropped 1 counter of the averaging",
+    ]
+
+
+def test_mmpretrain_is_named() -> None:
+    with pytest.raises(ValueError, match=r"is of mmpretrain .* 'w_msa', .* take the same weights from their"):
+        names("backbone.stages.0.blocks.0.attn.w_msa.qkv.weight")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("prefix", ["backbone.", "model.", "net.visual.trunk."])
+def test_an_unknown_prefix_before_all_names_is_named(whole_state: Callable, layout: str, prefix: str) -> None:
+    state = prefixed(in_layout(whole_state(), layout), prefix)
+
+    message = (
+        rf"^all {len(state)} names begin with '{prefix}', which no wrapper that is known adds; save those tensors "
+        rf"without it, each as name.removeprefix\('{prefix}'\)$"
+    )
+    with pytest.raises(ValueError, match=message):
+        plain_names(state)
+
+
+def test_an_unknown_prefix_beside_other_parts_is_named(whole_state: Callable) -> None:
+    state = prefixed(whole_state(), "backbone.") | {"neck.conv.weight": torch.zeros(1)}
+
+    with pytest.raises(
+        ValueError, match=rf"^{len(state) - 1} of its {len(state)} names begin with 'backbone.'"
+    ):
+        plain_names(state)
+
+
+def test_names_of_another_model_are_left_for_the_report() -> None:
+    resnet = ("conv1.weight", "layer1.0.conv1.weight", "fc.bias")
+
+    assert names(*resnet) == list(resnet)
+    assert names(*(f"backbone.{name}" for name in resnet)) == [f"backbone.{name}" for name in resnet]
+
+
+def test_two_tensors_of_one_name_are_refused() -> None:
+    message = "module.head.bias and another tensor are both called head.bias; expected each weight once"
+    with pytest.raises(ValueError, match=message):
+        names("head.bias", "module.head.bias")

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 from swin_train.errors import StorageError
 from swin_train.weights import write
 from swin_train.weights.read import read_weights
-from swin_train.weights.write import write_weights
+from swin_train.weights.write import write_text, write_torch, write_weights
 
 
 def test_shared_and_strided_tensors_come_back_equal(tmp_path: Path) -> None:
@@ -18,24 +19,66 @@ def test_shared_and_strided_tensors_come_back_equal(tmp_path: Path) -> None:
     torch.testing.assert_close(read_weights(tmp_path / "w.safetensors").state, state, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("wrapper", ["model", None])
+def test_a_torch_file_comes_back_equal_and_needs_no_code(tmp_path: Path, wrapper: str | None) -> None:
+    state = {"a": torch.arange(6.0).view(2, 3), "turned": torch.arange(6.0).view(2, 3).T}
+
+    write_torch(tmp_path / "w.pth", state, wrapper)
+
+    content = torch.load(tmp_path / "w.pth", weights_only=True)
+    torch.testing.assert_close(content, {wrapper: state} if wrapper else state, rtol=0, atol=0)
+
+
+def test_a_torch_file_holds_no_more_than_its_tensors(tmp_path: Path) -> None:
+    large = torch.zeros(3, 100_000)
+
+    write_torch(tmp_path / "w.pth", {"row": large[0], "column": large[:, 0]})
+
+    assert 400_000 < (tmp_path / "w.pth").stat().st_size < 410_000
+
+
+def test_a_torch_file_does_not_depend_on_who_writes_it(tmp_path: Path) -> None:
+    for name in ("a.pth", "b.pth"):
+        write_torch(tmp_path / name, {"a": torch.ones(2)})
+
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
+
+
+def write_some_weights(path: Path, value: int) -> None:
+    write_weights(path, {"a": torch.full((1,), value)}, {})
+
+
+def write_some_torch(path: Path, value: int) -> None:
+    write_torch(path, {"a": torch.full((1,), value)})
+
+
+def write_some_text(path: Path, value: int) -> None:
+    write_text(path, str(value))
+
+
+WRITERS = [write_some_weights, write_some_torch, write_some_text]
+
+
+@pytest.mark.parametrize("write_some", WRITERS)
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_some: Callable
 ) -> None:
-    path = tmp_path / "w.safetensors"
-    write_weights(path, {"a": torch.zeros(1)}, {})
+    path = tmp_path / "w"
+    write_some(path, 0)
     old = path.read_bytes()
 
     def fail(path: Path) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(write, "flush_to_disk", fail)
-    with pytest.raises(StorageError, match=r"w.safetensors: cannot be written \(disk full\)"):
-        write_weights(path, {"a": torch.ones(1)}, {})
+    with pytest.raises(StorageError, match=r"w: cannot be written \(disk full\)"):
+        write_some(path, 1)
 
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write_some", WRITERS)
+def test_a_missing_folder_is_an_error(tmp_path: Path, write_some: Callable) -> None:
     with pytest.raises(StorageError, match="cannot be written"):
-        write_weights(tmp_path / "none" / "w.safetensors", {"a": torch.zeros(1)}, {})
+        write_some(tmp_path / "none" / "w", 0)

@@ -7,15 +7,8 @@ from torch import nn
 
 from swin_train.models.layers.norm import layer_norm
 from swin_train.models.layers.patch import PatchEmbed, PatchMerging
-from swin_train.models.layers.relative_position import relative_position_index
-from swin_train.models.layers.stage import SwinStage
+from swin_train.models.layers.stage import Stage
 from swin_train.models.swin import SwinTransformer
-
-
-def test_relative_position_index_numbers_offsets_row_by_row() -> None:
-    index = relative_position_index(2)
-
-    assert index.tolist() == [[4, 3, 1, 0], [5, 4, 2, 1], [7, 6, 4, 3], [8, 7, 5, 4]]
 
 
 def test_patch_merging_joins_down_the_columns_first() -> None:
@@ -72,7 +65,7 @@ def test_checkpointing_is_left_out_in_evaluation(monkeypatch: pytest.MonkeyPatch
     ).eval()
     monkeypatch.setattr("swin_train.models.layers.stage.checkpoint", None)
 
-    assert isinstance(model.layers[0], SwinStage)
+    assert isinstance(model.layers[0], Stage)
     model(torch.zeros(1, 3, 8, 8))
 
 

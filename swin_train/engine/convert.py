@@ -1,0 +1,206 @@
+"""Weights in any layout -> a file in the layout of another library."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from swin_train.config import Config
+from swin_train.engine.checkpoint import read_train_json
+from swin_train.engine.commit import DamagedFolder, verify_folder
+from swin_train.engine.huggingface_processor import huggingface_processor
+from swin_train.engine.model_facts import cited_facts, cited_sizes, gather_facts, recorded_config
+from swin_train.errors import StorageError, UserError
+from swin_train.weights.download import local_file
+from swin_train.weights.huggingface_config import huggingface_config
+from swin_train.weights.layouts import LAYOUTS, Facts
+from swin_train.weights.read import STATE_FILE, Weights, Which, read_weights
+from swin_train.weights.write import write_text, write_torch, write_weights
+
+_ENDINGS = (".safetensors", ".pth")
+_WEIGHTS_FILE, _PROCESSOR_FILE, _CONFIG_FILE = "model.safetensors", "preprocessor_config.json", "config.json"
+_HUGGINGFACE = "huggingface"
+
+# How the peers pad a map that is no multiple of its window, as MODEL.PADDING says it.
+_PADDING = {"timm": "timm", "torchvision": "reference", _HUGGINGFACE: "reference"}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written; ``str`` is the one line to show.
+
+    Attributes:
+        path: the file or folder.
+        num_tensors: how many it holds.
+        layout: its layout.
+        source_layout: that of the file which was read.
+        notes: what was left out and what to mind, in words.
+    """
+
+    path: Path
+    num_tensors: int
+    layout: str
+    source_layout: str
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        what = f"{self.path}: {self.num_tensors} tensors, {self.layout} layout (from {self.source_layout})"
+        return "; ".join([what, *self.notes])
+
+
+def convert(
+    source: str | Path,
+    out: str | Path,
+    to: str,
+    *,
+    which: Which = "raw",
+    cfg: Config | None = None,
+    overwrite: bool = False,
+) -> Conversion:
+    """Write the weights of a file in the layout of another library; every value stays as it is.
+
+    Args:
+        source: a file of weights in any layout, a run's checkpoint folder, or a URL.
+        out: a .safetensors file, whose header takes over what this project's files say of classes and images; a
+            .pth file, which holds the weights alone, under "model" in the official layout; or, for huggingface,
+            a folder for ``from_pretrained``.
+        to: "official", "timm", "torchvision" or "huggingface".
+        which: the trained weights, or their exponential moving average.
+        cfg: the configuration that the weights belong to. It is needed where the file does not tell what the
+            layout depends on, and must not contradict the file.
+        overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        UserError: the weights cannot be read, are not those of ``cfg``, or cannot be expressed in the layout;
+            ``out`` exists or cannot be.
+        StorageError: it could not be written.
+    """
+    if to not in LAYOUTS:
+        raise UserError(f"{to!r} is no layout of weights; there are {', '.join(LAYOUTS)}")
+    out = Path(out)
+    is_folder = _check_place(out, to, overwrite)
+    path = local_file(source)
+    _check_undamaged(path)
+    weights = read_weights(path, which)
+    recorded = recorded_config(path)
+    facts = gather_facts(weights, recorded, cfg)
+    said = _said(path, weights, recorded)
+    metadata = (cited_facts(cfg) if cfg else {}) | said | cited_sizes(asdict(facts))
+    metadata |= {"weights": said.get("weights", which), "format": "pt"}  # transformers asks for "format"
+    try:
+        state = LAYOUTS[to].from_official(weights.state, facts)
+        config = huggingface_config(weights.state, facts, _class_names(metadata)) if is_folder else None
+    except ValueError as error:
+        raise UserError(f"{source}: cannot be written in the {to} layout: {error}") from None
+    notes = weights.dropped.reasons()
+    if config is not None:
+        notes += _write_folder(out, state, metadata, config)
+    elif out.suffix == ".pth":
+        write_torch(out, state, wrapper="model" if to == "official" else None)
+        notes += _left_behind(said)
+    else:
+        write_weights(out, state, metadata)
+    notes += _padding_note(to, facts, metadata)
+    return Conversion(out, len(state), to, weights.layout, tuple(notes))
+
+
+def _check_place(out: Path, to: str, overwrite: bool) -> bool:
+    """Whether ``out`` is to be a folder; an error where nothing can or may be written."""
+    is_folder = to == _HUGGINGFACE and (out.is_dir() or not out.suffix)
+    if not is_folder and out.suffix not in _ENDINGS:
+        folder = ", or for a folder have no ending" if to == _HUGGINGFACE else ""
+        raise UserError(
+            f"{out}: cannot tell the format; the name must end in {' or '.join(_ENDINGS)}{folder}"
+        )
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: there is no folder {out.parent} to write into; make it first")
+    if out.exists() and out.is_dir() != is_folder:
+        kinds = ("a file", "a folder") if is_folder else ("a folder", "a file")
+        raise UserError(f"{out}: is {kinds[0]}, and {kinds[1]} is to be written; choose another name")
+    names = (_WEIGHTS_FILE, _PROCESSOR_FILE, _CONFIG_FILE)
+    files = [out / name for name in names] if is_folder else [out]
+    there = [file for file in files if file.exists()]
+    if there and not overwrite:
+        raise UserError(f"{there[0]}: exists already; choose another name, or replace it with --overwrite")
+    return is_folder
+
+
+def _check_undamaged(path: Path) -> None:
+    """Hold a run's checkpoint folder against its manifest; a file has none."""
+    if not (path / STATE_FILE).is_file():
+        return
+    try:
+        verify_folder(path)
+    except DamagedFolder as damage:
+        raise UserError(f"{path}: {damage}; give another checkpoint") from None
+
+
+def _said(path: Path, weights: Weights, recorded: Config | None) -> dict[str, str]:
+    """Return what the source says beside its weights, as text."""
+    said = {name: value for name, value in weights.metadata.items() if isinstance(value, str)}
+    if recorded is None:
+        return said
+    class_names = read_train_json(path)["run"]["class_names"]
+    return said | cited_facts(recorded) | {"class_names": json.dumps(class_names)}
+
+
+def _class_names(metadata: Mapping[str, str]) -> list[str] | None:
+    try:
+        names = json.loads(metadata["class_names"])
+    except (KeyError, ValueError):  # not written by this project
+        return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def _write_folder(
+    folder: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str], config: Mapping[str, Any]
+) -> list[str]:
+    """Write the folder so that it holds either no config.json or one that belongs to its weights; return notes."""
+    processor = huggingface_processor(metadata)
+    try:
+        folder.mkdir(exist_ok=True)
+        for name in (_CONFIG_FILE, _PROCESSOR_FILE):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error}); see to permissions") from None
+    write_weights(folder / _WEIGHTS_FILE, state, metadata)
+    if processor is not None:
+        _write_json(folder / _PROCESSOR_FILE, processor)
+    _write_json(folder / _CONFIG_FILE, config)
+    if processor is None:
+        return [f"no {_PROCESSOR_FILE}: how images are prepared is not known, or has no equal there"]
+    return []
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _left_behind(said: Mapping[str, str]) -> list[str]:
+    facts = sorted(said.keys() - {"weights", "format"})
+    return [f"left behind {', '.join(facts)}: a .pth file holds the weights alone"] if facts else []
+
+
+def _padding_note(to: str, facts: Facts, metadata: Mapping[str, str]) -> list[str]:
+    """Mind a model whose maps are padded in training, and otherwise where the weights go."""
+    theirs = _PADDING.get(to)
+    try:
+        ours = json.loads(metadata["padding"])
+    except (KeyError, ValueError):  # unknown: it may be the same
+        return []
+    if theirs in (None, ours) or facts.maps is None or facts.windows is None:
+        return []
+    padded = [
+        stage
+        for stage, (sides, window) in enumerate(zip(facts.maps, facts.windows, strict=True))
+        if any(side % window for side in sides)
+    ]
+    if not padded:
+        return []
+    return [
+        f"mind that the maps of stage(s) {', '.join(map(str, padded))} are padded: trained with MODEL.PADDING "
+        f"{ours}, {to} pads as {theirs} does, so logits at {facts.img_size} differ"
+    ]

@@ -1,0 +1,264 @@
+"""What all Swin models are: a patch embedding, stages of blocks on ever coarser maps, a norm and a head."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypedDict, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swin_train.models.layers.block import Block
+from swin_train.models.layers.norm import NormLayer
+from swin_train.models.layers.patch import PatchEmbed, PatchMerging
+from swin_train.models.layers.place import Place
+from swin_train.models.layers.stage import Stage
+
+MakeBlock = Callable[[Place], Block]
+
+
+class Shape(TypedDict, total=False):
+    """The arguments of ``HierarchicalModel`` that every family passes on."""
+
+    depths: Sequence[int]
+    num_heads: Sequence[int]
+    embed_dim: int
+    drop_path_rate: float
+    ape: bool
+    patch_norm: bool
+    use_checkpoint: bool
+
+
+class HierarchicalModel(nn.Module):
+    """An image classifier; names and shapes in its state dict are those of the published checkpoints.
+
+    It takes images of any size. Windows are chosen for ``img_size``; at another size they keep their side, as
+    long as the map holds it.
+
+    Args:
+        img_size: side of the square images, or their height and width, in pixels.
+        patch_size: side of a patch, in pixels.
+        in_chans: channels of the images.
+        num_classes: outputs of the head; 0 leaves the head out and gives the features.
+        make_block: makes the block of a place.
+        norm_layer: makes a normalisation from a number of channels.
+        norm_last: whether merged patches are normalised after their projection.
+        drop_rate: dropout after the patch embedding.
+        embed_dim: channels of the first stage; each next stage has twice as many.
+        depths: blocks of each stage.
+        num_heads: heads of each stage.
+        drop_path_rate: probability of dropping a branch in the last block; it rises from 0, linearly.
+        ape: whether a learned absolute position is added to each patch.
+        patch_norm: whether the patch embedding is normalised.
+        use_checkpoint: compute blocks again in the backward pass, to save memory.
+
+    Raises:
+        ValueError: the sizes do not fit each other; the message names both.
+    """
+
+    no_weight_decay_names = frozenset({"absolute_pos_embed"})
+    no_weight_decay_keywords = frozenset({"relative_position_bias_table"})
+
+    layers: Sequence[Stage]  # the stages, under their published name
+
+    def __init__(
+        self,
+        img_size: int | tuple[int, int],
+        patch_size: int,
+        in_chans: int,
+        num_classes: int,
+        *,
+        make_block: MakeBlock,
+        norm_layer: NormLayer,
+        norm_last: bool = False,
+        drop_rate: float = 0.0,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        num_heads: Sequence[int] = (3, 6, 12, 24),
+        drop_path_rate: float = 0.1,
+        ape: bool = False,
+        patch_norm: bool = True,
+        use_checkpoint: bool = False,
+    ) -> None:
+        super().__init__()
+        self.img_size = (img_size, img_size) if isinstance(img_size, int) else (img_size[0], img_size[1])
+        self.patch_size = patch_size
+        self.in_chans = in_chans
+        self.num_classes = num_classes
+        self.num_features = embed_dim * 2 ** (len(depths) - 1)
+        resolutions = _resolutions(self.img_size, patch_size, len(depths))
+        self._check_sizes(embed_dim, depths, num_heads)
+
+        self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim, norm_layer if patch_norm else None)
+        height, width = resolutions[0]
+        self.absolute_pos_embed = nn.Parameter(torch.empty(1, height * width, embed_dim)) if ape else None
+        self.pos_drop = nn.Dropout(drop_rate)
+
+        places = _places(embed_dim, resolutions, depths, num_heads, drop_path_rate)
+        stages = []
+        for i, in_stage in enumerate(places):
+            blocks = [make_block(place) for place in in_stage]
+            is_last = i == len(depths) - 1
+            merging = None if is_last else PatchMerging(in_stage[0].dim, norm_layer, norm_last=norm_last)
+            stages.append(Stage(blocks, merging, use_checkpoint=use_checkpoint))
+        self.layers = cast(Sequence[Stage], nn.ModuleList(stages))
+        self.norm = norm_layer(self.num_features)
+        self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+
+        self._frozen: list[nn.Module] = []
+        self.apply(_init_linear)
+        if self.absolute_pos_embed is not None:
+            nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
+
+    def forward(self, images: Tensor, drop_path_keys: Tensor | None = None) -> Tensor:
+        """Logits [B, num_classes], or features [B, num_features] where there is no head.
+
+        Args:
+            images: [B, in_chans, height, width], normalised.
+            drop_path_keys: int64 [B]; makes stochastic depth a pure function of each sample's key. Without
+                them torch's generator draws.
+
+        Raises:
+            ValueError: images or keys of another shape.
+        """
+        return self.head(self.forward_features(images, drop_path_keys))
+
+    def forward_features(self, images: Tensor, drop_path_keys: Tensor | None = None) -> Tensor:
+        """Features [B, num_features]: the mean over the last stage's patches; arguments as ``forward``."""
+        x = self._embed(images, drop_path_keys)
+        for stage in self.layers:
+            x = stage(x, drop_path_keys)
+        return self.norm(x).mean(dim=(1, 2))
+
+    def forward_maps(self, images: Tensor, drop_path_keys: Tensor | None = None) -> list[Tensor]:
+        """The feature map of each stage, before its merging: [B, H, W, C]; arguments as ``forward``."""
+        x = self._embed(images, drop_path_keys)
+        maps = []
+        for stage in self.layers:
+            maps.append(stage.run_blocks(x, drop_path_keys))
+            x = maps[-1] if stage.downsample is None else stage.downsample(maps[-1])
+        return maps
+
+    def freeze_stages(self, num_stages: int) -> None:
+        """Keep the patch embedding and the first stages as they are, in evaluation mode, from now on.
+
+        Raises:
+            ValueError: ``num_stages`` is not between 1 and the number of stages.
+        """
+        if not 1 <= num_stages <= len(self.layers):
+            raise ValueError(f"cannot freeze {num_stages} stages; the model has {len(self.layers)}")
+        self._freeze([self.patch_embed, self.pos_drop, *self.layers[:num_stages]])
+
+    def freeze_all_but_head(self) -> None:
+        """Keep everything but the head as it is, in evaluation mode, from now on.
+
+        Raises:
+            ValueError: the model has no head.
+        """
+        if self.num_classes == 0:
+            raise ValueError("cannot freeze all but the head; the model has no head (num_classes is 0)")
+        self._freeze([self.patch_embed, self.pos_drop, self.get_submodule("layers"), self.norm])
+
+    def train(self, mode: bool = True) -> "HierarchicalModel":
+        """Set training or evaluation mode; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def _embed(self, images: Tensor, drop_path_keys: Tensor | None) -> Tensor:
+        """Images to the first stage's map, with absolute positions."""
+        self._check_inputs(images, drop_path_keys)
+        x = self.patch_embed(images)
+        if self.absolute_pos_embed is not None:
+            x = x + self._positions(self.absolute_pos_embed, (x.shape[1], x.shape[2]))
+        return self.pos_drop(x)
+
+    def _positions(self, positions: Tensor, resolution: tuple[int, int]) -> Tensor:
+        """The absolute positions of a map: interpolated as in fine-tuning, at another size than the model's."""
+        built_for = self.layers[0].resolution
+        grid = positions.view(1, *built_for, -1)
+        if resolution == built_for:
+            return grid
+        resized = F.interpolate(grid.permute(0, 3, 1, 2), resolution, mode="bicubic", align_corners=False)
+        return resized.permute(0, 2, 3, 1)
+
+    def _freeze(self, modules: Iterable[nn.Module]) -> None:
+        self._frozen = list(modules)
+        for module in self._frozen:
+            module.requires_grad_(False)
+        if self.absolute_pos_embed is not None:
+            self.absolute_pos_embed.requires_grad_(False)
+        self.train(self.training)
+
+    def _check_inputs(self, images: Tensor, drop_path_keys: Tensor | None) -> None:
+        name = type(self).__name__
+        if images.ndim != 4 or images.shape[1] != self.in_chans or 0 in images.shape[2:]:
+            raise ValueError(
+                f"{name}: images have shape {tuple(images.shape)}; "
+                f"the model takes [batch, {self.in_chans}, height, width]"
+            )
+        if drop_path_keys is not None and (
+            drop_path_keys.dtype != torch.int64 or drop_path_keys.shape != images.shape[:1]
+        ):
+            raise ValueError(
+                f"{name}: drop_path_keys are {drop_path_keys.dtype} {tuple(drop_path_keys.shape)}; "
+                f"expected torch.int64 {(len(images),)}, one key per image"
+            )
+
+    def _check_sizes(self, embed_dim: int, depths: Sequence[int], num_heads: Sequence[int]) -> None:
+        name = type(self).__name__
+        if min(self.img_size) < 1:
+            raise ValueError(f"{name}: img_size {self.img_size} holds no pixels; both sides must be positive")
+        if not depths or min(depths) < 1 or len(depths) != len(num_heads):
+            raise ValueError(
+                f"{name}: depths {list(depths)} and num_heads {list(num_heads)} must hold one positive number "
+                f"for each stage"
+            )
+        for i, heads in enumerate(num_heads):
+            if embed_dim * 2**i % heads:
+                raise ValueError(
+                    f"{name}: stage {i} has {embed_dim * 2**i} channels, no multiple of {heads} heads"
+                )
+
+
+def _init_linear(module: nn.Module) -> None:
+    """The paper's initialisation; what is not linear keeps torch's own."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _resolutions(img_size: tuple[int, int], patch_size: int, num_stages: int) -> list[tuple[int, int]]:
+    """Height and width of each stage's map, in patches; each half of the one before, rounded up."""
+    units = [patch_size * 2**i for i in range(num_stages)]
+    return [(-(-img_size[0] // unit), -(-img_size[1] // unit)) for unit in units]
+
+
+def _places(
+    embed_dim: int,
+    resolutions: Sequence[tuple[int, int]],
+    depths: Sequence[int],
+    num_heads: Sequence[int],
+    drop_path_rate: float,
+) -> list[list[Place]]:
+    """The places of all blocks, stage by stage; every second block of a stage is shifted."""
+    drop_paths = torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist()
+    places = []
+    for stage, depth in enumerate(depths):
+        first = sum(depths[:stage])
+        places.append(
+            [
+                Place(
+                    dim=embed_dim * 2**stage,
+                    resolution=resolutions[stage],
+                    num_heads=num_heads[stage],
+                    stage=stage,
+                    index=first + i,
+                    is_shifted=i % 2 == 1,
+                    drop_path=drop_paths[first + i],
+                )
+                for i in range(depth)
+            ]
+        )
+    return places

@@ -1,0 +1,107 @@
+"""Swin-MLP (the official repository's): what differs is that learned weights, not attention, mix a window."""
+
+from typing import Unpack
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swin_train.kernels.window_attention import whole_windows
+from swin_train.models.hierarchical import HierarchicalModel, Shape
+from swin_train.models.layers.block import Block
+from swin_train.models.layers.norm import NormLayer
+from swin_train.models.layers.place import BlockOptions, Place, fit_window
+
+
+class SwinMlp(HierarchicalModel):
+    """Blocks of linear layers over the tokens of a window, one for each head.
+
+    Their weights belong to a window: unlike attention's they fit no other one.
+
+    Args:
+        img_size: side of the square images, or their height and width, in pixels.
+        patch_size: side of a patch, in pixels.
+        in_chans: channels of the images.
+        num_classes: outputs of the head; 0 leaves the head out and gives the features.
+        window_size: side of a window, in patches.
+        mlp_ratio: hidden channels of a block's perceptron, as a multiple of its channels.
+        drop_rate: dropout after the patch embedding and in the perceptrons.
+        norm_layer: makes a normalisation from a number of channels.
+        shape: embed_dim, depths, num_heads and the other arguments of ``HierarchicalModel``.
+
+    Raises:
+        ValueError: the sizes do not fit each other; the message names both.
+    """
+
+    def __init__(
+        self,
+        img_size: int | tuple[int, int] = 256,
+        patch_size: int = 4,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        *,
+        window_size: int = 8,
+        mlp_ratio: float = 4.0,
+        drop_rate: float = 0.0,
+        norm_layer: NormLayer = nn.LayerNorm,
+        **shape: Unpack[Shape],
+    ) -> None:
+        options = BlockOptions(window_size, "reference", mlp_ratio, drop_rate, 0.0, norm_layer)
+        super().__init__(
+            img_size,
+            patch_size,
+            in_chans,
+            num_classes,
+            make_block=lambda place: SpatialMlpBlock(place, options, SpatialMlp(place, window_size)),
+            norm_layer=norm_layer,
+            drop_rate=drop_rate,
+            **shape,
+        )
+
+
+class SpatialMlpBlock(Block):
+    """A block that mixes tokens with ``SpatialMlp``."""
+
+    mixer_name = "spatial_mlp"
+
+
+class SpatialMlp(nn.Conv1d):
+    """A linear layer over the tokens of each window, one for each head, as a grouped convolution.
+
+    Windows are shifted by moving the map inside zeros, not by rolling it, so none joins two borders. A map that
+    is no multiple of the window is padded with zeros.
+
+    Args:
+        place: of the block.
+        window_size: side of a window, in tokens; the map's smaller side bounds it.
+    """
+
+    def __init__(self, place: Place, window_size: int) -> None:
+        window, shift = fit_window(place.resolution, window_size, is_shifted=place.is_shifted)
+        width = place.num_heads * window**2
+        super().__init__(width, width, kernel_size=1, groups=place.num_heads)
+        self.place = place
+        self.num_heads = place.num_heads
+        self.window, self.shift = window, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] to [B, H, W, C]; H and W need not be those that the window was chosen for."""
+        B, H, W, C = x.shape
+        window, shift = self.window, self._shift_at(H, W)
+        before = window - shift if shift else 0
+        rows, columns = (whole_windows(side + before, window) for side in (H, W))
+        x = F.pad(x, (0, 0, before, columns - before - W, before, rows - before - H))
+
+        cut = x.reshape(B, rows // window, window, columns // window, window, self.num_heads, -1)
+        windows = cut.permute(0, 1, 3, 5, 2, 4, 6)  # [B, windows down and across, heads, window, window, d]
+        mixed = super().forward(windows.reshape(-1, self.num_heads * window**2, C // self.num_heads))
+        merged = mixed.view(windows.shape).permute(0, 1, 4, 2, 5, 3, 6).reshape(B, rows, columns, C)
+        return merged[:, before : before + H, before : before + W]
+
+    def _shift_at(self, height: int, width: int) -> int:
+        """The shift at a map: the built one, or what a map of another size has room for."""
+        if (height, width) == self.place.resolution:
+            return self.shift
+        return self.window // 2 if self.place.is_shifted and min(height, width) > self.window else 0
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return f"num_heads={self.num_heads}, window={self.window}, shift={self.shift}"

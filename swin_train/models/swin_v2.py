@@ -1,0 +1,169 @@
+"""Swin Transformer V2 (Liu et al. 2022, "Swin Transformer V2: Scaling Up Capacity and Resolution").
+
+What differs from version 1: branches are normalised at their end; attention compares directions; the
+position biases come from a small network, which fits any window.
+"""
+
+import contextlib
+import math
+from collections.abc import Sequence
+from typing import Unpack
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swin_train.kernels.relative_position import gather_bias, log_spaced_coordinates
+from swin_train.kernels.window_attention import Padding
+from swin_train.models.hierarchical import HierarchicalModel, Shape
+from swin_train.models.layers.block import Block
+from swin_train.models.layers.kept import Kept
+from swin_train.models.layers.norm import NormLayer
+from swin_train.models.layers.place import BlockOptions, Place
+from swin_train.models.layers.window import ShiftedWindows
+
+_MAX_LOG_SCALE = math.log(100.0)  # the largest factor of the logits, section 3.3 and the official code
+_MAX_BIAS = 16.0
+_HIDDEN = 512  # channels of the position network
+
+
+class SwinTransformerV2(HierarchicalModel):
+    """Blocks of cosine attention with continuous position biases, normalised at the end of each branch.
+
+    Args:
+        img_size: side of the square images, or their height and width, in pixels.
+        patch_size: side of a patch, in pixels.
+        in_chans: channels of the images.
+        num_classes: outputs of the head; 0 leaves the head out and gives the features.
+        window_size: side of a window, in patches.
+        pretrained_window_sizes: window of each stage that the position networks were trained with; 0 is the
+            model's own. Without it all are the model's own.
+        padding: what stands beside the edge of a map that is no multiple of the window.
+        mlp_ratio: hidden channels of a block's perceptron, as a multiple of its channels.
+        qkv_bias: whether the projections to q and v have a bias; that to k never has one.
+        drop_rate: dropout after the patch embedding, in the perceptrons and after the attention.
+        attn_drop_rate: dropout of the attention weights.
+        norm_layer: makes a normalisation from a number of channels.
+        shape: embed_dim, depths, num_heads and the other arguments of ``HierarchicalModel``.
+
+    Raises:
+        ValueError: the sizes do not fit each other; the message names both.
+    """
+
+    no_weight_decay_keywords = frozenset({"cpb_mlp", "logit_scale"})
+
+    def __init__(
+        self,
+        img_size: int | tuple[int, int] = 256,
+        patch_size: int = 4,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        *,
+        window_size: int = 8,
+        pretrained_window_sizes: Sequence[int] = (),
+        padding: Padding = "reference",
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        norm_layer: NormLayer = nn.LayerNorm,
+        **shape: Unpack[Shape],
+    ) -> None:
+        options = BlockOptions(window_size, padding, mlp_ratio, drop_rate, attn_drop_rate, norm_layer)
+
+        def make_block(place: Place) -> Block:
+            pretrained = pretrained_window_sizes[place.stage] if pretrained_window_sizes else 0
+            attention = CosineWindowAttention(place, options, qkv_bias=qkv_bias, pretrained_window=pretrained)
+            return PostNormBlock(place, options, attention)
+
+        super().__init__(
+            img_size,
+            patch_size,
+            in_chans,
+            num_classes,
+            make_block=make_block,
+            norm_layer=norm_layer,
+            norm_last=True,
+            drop_rate=drop_rate,
+            **shape,
+        )
+        if pretrained_window_sizes and len(pretrained_window_sizes) != len(self.layers):
+            raise ValueError(
+                f"SwinTransformerV2: pretrained_window_sizes {list(pretrained_window_sizes)} must hold one window "
+                f"for each of the {len(self.layers)} stages"
+            )
+        self.pretrained_window_sizes = tuple(pretrained_window_sizes) or (0,) * len(self.layers)
+
+
+class PostNormBlock(Block):
+    """A block whose branches are normalised at their end, and start as nothing: their norms are 0 at first."""
+
+    def __init__(self, place: Place, options: BlockOptions, mixer: nn.Module) -> None:
+        super().__init__(place, options, mixer)
+        for parameter in (*self.norm1.parameters(), *self.norm2.parameters()):
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, drop_path_keys: Tensor | None = None) -> Tensor:
+        """[B, H, W, C] to [B, H, W, C]."""
+        x = x + self.drop_path1(self.norm1(self.mixer(x)), drop_path_keys)
+        return x + self.drop_path2(self.norm2(self.mlp(x)), drop_path_keys)
+
+
+class CosineWindowAttention(ShiftedWindows):
+    """Attention by the cosine of q and k, with biases that a network computes from the relative positions.
+
+    Without gradients, as in evaluation, the biases are computed once and kept until the network changes.
+
+    Args:
+        place: of the block.
+        options: what all blocks share.
+        qkv_bias: whether the projections to q and v have a bias.
+        pretrained_window: side of the window that the position network was trained with; 0 is the own one.
+    """
+
+    relative_coords_table: Tensor
+
+    cosine = True
+
+    def __init__(
+        self, place: Place, options: BlockOptions, *, qkv_bias: bool = True, pretrained_window: int = 0
+    ) -> None:
+        super().__init__(place, options)
+        self.logit_scale = nn.Parameter(torch.full((self.num_heads, 1, 1), math.log(10.0)))
+        self.q_bias = nn.Parameter(torch.zeros(self.dim)) if qkv_bias else None
+        self.v_bias = nn.Parameter(torch.zeros(self.dim)) if qkv_bias else None
+        self.cpb_mlp = nn.Sequential(
+            nn.Linear(2, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, self.num_heads, bias=False)
+        )
+        self.qkv = nn.Linear(self.dim, 3 * self.dim, bias=False)
+        self.proj = nn.Linear(self.dim, self.dim)
+
+        coordinates = log_spaced_coordinates(self.window, pretrained_window)
+        self.register_buffer("relative_coords_table", coordinates, persistent=False)
+        self._kept_bias = Kept()
+
+    def bias(self, index: Tensor) -> Tensor:
+        """[num_heads, N, N] for the [N, N] of ``index``; without gradients computed only after a change."""
+        parameters = list(self.cpb_mlp.parameters())
+        return self._kept_bias.get(parameters, len(index), lambda: gather_bias(self.bias_table(), index))
+
+    def bias_table(self) -> Tensor:  # noqa: D102
+        coordinates = self.relative_coords_table.to(self.logit_scale.dtype)
+        with _without_autocast(coordinates.device.type):
+            return _MAX_BIAS * torch.sigmoid(self.cpb_mlp(coordinates))
+
+    def scale(self) -> Tensor:  # noqa: D102
+        return self.logit_scale.clamp(max=_MAX_LOG_SCALE).exp()
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # noqa: D102
+        if self.q_bias is None or self.v_bias is None:
+            return self.qkv(x), None
+        qkv_bias = torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
+        return F.linear(x, self.qkv.weight, qkv_bias), qkv_bias
+
+
+def _without_autocast(device_type: str) -> contextlib.AbstractContextManager:
+    """Full precision: biases up to 16 are a tenth apart in bfloat16."""
+    if not torch.amp.is_autocast_available(device_type):  # such as meta
+        return contextlib.nullcontext()
+    return torch.autocast(device_type, enabled=False)

@@ -1,0 +1,236 @@
+"""A URL of weights -> a file on this machine, downloaded once and there whole or not at all."""
+
+import fcntl
+import hashlib
+import http.client
+import logging
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+
+import torch.hub
+
+from swin_train.errors import StorageError, UserError
+from swin_train.weights.write import flush_to_disk
+
+logger = logging.getLogger(__name__)
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # two characters or more: C: is a drive
+_HASH = re.compile(r".*-([0-9a-f]{8,64})\.[^.]+")  # name-f4a2b1c8.pth: the first digits of its SHA-256
+_MAX_NAME = 200  # characters; file systems take 255 bytes, and some are added
+_BLOCK = 1 << 20  # bytes
+_TIMEOUT = 30.0  # seconds without a byte
+_PROGRESS = 10.0  # seconds between two lines of the log
+_BY_HAND = "download the file by hand on a machine with network, and give its path here"
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether ``local_file`` would look for ``path`` on the network."""
+    return str(path).lower().startswith(("http://", "https://"))
+
+
+def local_file(path_or_url: str | Path) -> Path:
+    """Return a path as it is, and for an http or https URL the path of its file in torch.hub's cache.
+
+    What is in the cache is not downloaded again; processes of one machine that ask at once download once. A
+    file called ``NAME-HASH.pth``, with 8 digits or more of its SHA-256, is checked against them, from the
+    cache too, and lies where torch.hub keeps it. Other names are no identity: every repository of Hugging
+    Face has a ``model.safetensors``. Their files lie in a folder for each URL, and the log gives their SHA-256.
+
+    Raises:
+        UserError: the URL cannot be reached, gives something else than a file, breaks off, or gives a file of
+            another hash than its name says.
+        StorageError: the cache cannot be written.
+    """
+    if not is_url(path_or_url):
+        _check_path(str(path_or_url))
+        return Path(path_or_url)
+    url = str(path_or_url)
+    file = _place(url)
+    digest = None
+    if not file.is_file():
+        with _one_process_at_a_time(file):
+            if not file.is_file():  # nobody was faster
+                digest = _download(url, file)
+    _say_which(url, file, digest)
+    return file
+
+
+def _check_path(path: str) -> None:
+    scheme = _SCHEME.match(path)
+    if scheme and scheme[1].lower() in ("http", "https"):
+        raise UserError(
+            f"{path}: a URL begins with {scheme[1]}:// and two slashes; give it as text, for a Path drops one"
+        )
+    if scheme and path[scheme.end() :].startswith("/"):
+        raise UserError(
+            f"{path}: {scheme[1]}:// cannot be read from; give an http or https URL, or the path of a file"
+        )
+
+
+def _place(url: str) -> Path:
+    """Where in torch.hub's cache the file of ``url`` belongs."""
+    try:
+        name = urlsplit(url).path.rpartition("/")[2]
+    except ValueError as error:
+        raise UserError(f"{url}: is no URL ({error}); give the address of a file of weights") from None
+    if name in ("", ".", "..") or len(name) > _MAX_NAME:
+        raise UserError(
+            f"{url}: names no file ({name!r}); give the whole address, such as https://HOST/FOLDER/NAME.pth"
+        )
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if not _hash_in(name):
+        folder /= f"url-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+    return folder / name
+
+
+def _hash_in(name: str) -> str | None:
+    found = _HASH.fullmatch(name)
+    return found[1] if found else None
+
+
+@contextmanager
+def _one_process_at_a_time(file: Path) -> Iterator[None]:
+    lock = file.with_name(f"{file.name}.lock")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        holder = lock.open("w")
+    except OSError as error:
+        raise _unwritable(file, error) from None
+    with holder:  # the lock goes with the open file, also when the process is killed
+        try:
+            _wait_for(holder, lock)
+        except OSError as error:
+            raise _unwritable(file, error) from None
+        yield
+
+
+def _wait_for(holder: IO[str], lock: Path) -> None:
+    try:
+        fcntl.lockf(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        logger.info("waiting for another process that downloads (%s)", lock)
+        fcntl.lockf(holder, fcntl.LOCK_EX)
+
+
+def _download(url: str, file: Path) -> str:
+    """Write what ``url`` gives to ``file``, and return its SHA-256."""
+    part = file.with_name(
+        f".{file.name}.part"
+    )  # under the lock there is one; what a crash left is overwritten
+    logger.info("downloading %s", url)
+    try:
+        with part.open("wb") as sink:
+            digest = _receive(url, sink)
+        _check_hash(url, file.name, digest)
+        flush_to_disk(part)
+        part.replace(file)
+        flush_to_disk(file.parent)
+    except OSError as error:  # those of the network are UserErrors by now
+        raise _unwritable(file, error) from None
+    finally:
+        part.unlink(missing_ok=True)
+    return digest
+
+
+def _receive(url: str, sink: BinaryIO) -> str:
+    sha256, received, said = hashlib.sha256(), 0, time.monotonic()
+    for block, total in _blocks(url):
+        sink.write(block)
+        sha256.update(block)
+        received += len(block)
+        if time.monotonic() - said > _PROGRESS:
+            said = time.monotonic()
+            logger.info("%s of %s received", _megabytes(received), _megabytes(total))
+    return sha256.hexdigest()
+
+
+def _blocks(url: str) -> Iterator[tuple[bytes, int | None]]:
+    """Yield the content of a URL piece by piece, each with the number of bytes in all where it is known."""
+    received, total = 0, None
+    try:
+        with _open(url) as response:
+            _check_is_file(url, response)
+            total = response.length
+            while block := response.read(_BLOCK):
+                received += len(block)
+                yield block, total
+    except HTTPError as error:
+        error.close()
+        raise UserError(
+            f"{url}: the server answers {error.code} {error.reason}; check the address, or {_BY_HAND}"
+        ) from None
+    except (http.client.InvalidURL, ValueError) as error:
+        raise UserError(f"{url}: is no URL ({error}); give the address of a file of weights") from None
+    except URLError as error:
+        raise UserError(f"{url}: cannot be reached ({error.reason}); {_BY_HAND}") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise UserError(
+            f"{url}: the connection broke after {_megabytes(received)} of {_megabytes(total)} "
+            f"({error or type(error).__name__}); try again, or {_BY_HAND}"
+        ) from None
+    if not received or received < (total or 0):  # http.client takes an early end for the end
+        raise UserError(
+            f"{url}: the connection ended after {_megabytes(received)} of {_megabytes(total)}; try again, or {_BY_HAND}"
+        )
+
+
+def _open(url: str) -> http.client.HTTPResponse:
+    agent = {"User-Agent": "swin_train"}  # some servers refuse Python's own
+    request = urllib.request.Request(url, headers=agent)  # noqa: S310  (http or https, as is_url says)
+    return urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+
+
+def _check_is_file(url: str, response: http.client.HTTPResponse) -> None:
+    if response.headers.get_content_type() == "text/html":
+        raise UserError(
+            f"{url}: the server sends a web page, not a file; give the address that the page's download link has"
+        )
+
+
+def _check_hash(url: str, name: str, digest: str) -> None:
+    expected = _hash_in(name)
+    if expected and not digest.startswith(expected):
+        raise UserError(
+            f"{url}: what came has the SHA-256 {digest}, and by its name it must begin with {expected}: it is "
+            f"damaged or another file. It was not kept; try again, or {_BY_HAND}"
+        )
+
+
+def _say_which(url: str, file: Path, downloaded: str | None) -> None:
+    """Log which file is used, and check one that was in the cache; ``downloaded`` is the hash of one that was not."""
+    expected = _hash_in(file.name)
+    digest = downloaded or _sha256(file)
+    if expected and not digest.startswith(expected):
+        raise UserError(
+            f"{file}: the copy of {url} has the SHA-256 {digest}, and by its name it must begin with {expected}: "
+            f"it is damaged; delete it, and it is downloaded again"
+        )
+    logger.info(
+        "%s %s, SHA-256 %s%s",
+        f"{url} is now" if downloaded else f"{url} was downloaded before:",
+        file,
+        digest,
+        ", as its name says" if expected else "; its name holds no hash to check it against",
+    )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _megabytes(count: int | None) -> str:
+    return "an unknown number of MB" if count is None else f"{count / 1e6:.1f} MB"
+
+
+def _unwritable(file: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{file}: cannot be written ({error}); see to space and permissions, or set TORCH_HOME to another folder"
+    )

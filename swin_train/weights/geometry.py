@@ -1,0 +1,173 @@
+"""What a file tells about windows and images, from shapes and from buffers that a model computes itself."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any
+
+from torch import Tensor
+
+from swin_train.kernels.relative_position import log_spaced_coordinates
+from swin_train.weights.architecture import infer_architecture
+from swin_train.weights.values import has_values
+
+_LARGEST_COORDINATE = 8.0  # log-spaced; those in use are below 2
+_ROUNDING = 0.01  # of coordinates near 1, in bfloat16
+
+_STAGE = re.compile(r"layers\.(\d{1,9})\.blocks\.0\.")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes that the parameters alone do not hold; None where the file does not tell.
+
+    Attributes:
+        windows: side of each stage's windows, in tokens, after the maps have bounded them.
+        pretrained_windows: of Swin v2, the side that each stage's position bias is scaled by; 0 is its own.
+        img_size: height and width of the images, in pixels; only this project's own files say.
+    """
+
+    windows: tuple[int, ...] | None = None
+    pretrained_windows: tuple[int, ...] | None = None
+    img_size: tuple[int, int] | None = None
+
+
+UNKNOWN = Geometry()
+
+
+def position_scales(windows: tuple[int, ...], pretrained_windows: tuple[int, ...]) -> tuple[int, ...]:
+    """The window that each stage's position bias of a Swin v2 is scaled by; 0 where a window of 1 has none."""
+    pairs = zip(windows, pretrained_windows, strict=True)
+    return tuple(0 if window == 1 else pretrained or window for window, pretrained in pairs)
+
+
+def other_scales(
+    geometry: Geometry, windows: tuple[int, ...], pretrained_windows: tuple[int, ...]
+) -> str | None:
+    """Say what to set where a Swin v2 scales its position bias by other windows than the file's weights know.
+
+    The same weights fit any window, so nothing else would tell: outputs would only be worse.
+
+    Args:
+        geometry: what the file told.
+        windows: of the model's stages, after its maps have bounded them.
+        pretrained_windows: those that the model is given; 0 is its own.
+    """
+    if geometry.windows is None or geometry.pretrained_windows is None:
+        return None
+    theirs = position_scales(geometry.windows, geometry.pretrained_windows)
+    ours = position_scales(windows, pretrained_windows)
+    if all(old in (new, 0) or not new for old, new in zip(theirs, ours, strict=True)):
+        return None
+    return (
+        f"its position biases were learned in windows of {list(theirs)}, the model scales them by "
+        f"{list(ours)}; set MODEL.SWINV2.PRETRAINED_WINDOW_SIZES to {list(theirs)}"
+    )
+
+
+def read_geometry(state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Geometry:
+    """Read windows and image size off a state dict with published names that still has its buffers."""
+    family = infer_architecture(state).family
+    stages = sorted({int(found[1]) for name in state if (found := _STAGE.match(name))})
+    blocks = [f"layers.{stage}.blocks.0." for stage in stages]
+    windows = _all_known([_window(state, block) for block in blocks])
+    windows = windows or _cited(metadata, "windows", len(stages), at_least=1)
+    pretrained = None
+    if family == "swinv2" and windows is not None:
+        pairs = zip(blocks, windows, strict=True)
+        pretrained = _all_known([_pretrained_window(state, block, window) for block, window in pairs])
+        pretrained = pretrained or _cited(metadata, "pretrained_windows", len(stages), at_least=0)
+    return Geometry(windows, pretrained, _img_size(metadata))
+
+
+def windows_of(state: Mapping[str, Tensor]) -> tuple[int, ...] | None:
+    """Side of each stage's windows, in tokens; None where shapes do not tell, as those of Swin v2."""
+    return read_geometry(state, {}).windows
+
+
+def _window(state: Mapping[str, Tensor], block: str) -> int | None:
+    """Side of a block's windows, from the first tensor that tells."""
+    for name, side in (
+        ("attn.relative_position_bias_table", _side_of_table),
+        ("attn.relative_coords_table", _side_of_coords),
+        ("attn.relative_position_index", _side_of_index),
+        ("spatial_mlp.weight", _side_of_spatial),
+    ):
+        tensor = state.get(block + name)
+        if tensor is not None and (found := side(tuple(tensor.shape))):
+            return found
+    return None
+
+
+def _side_of_table(shape: tuple[int, ...]) -> int:
+    """[(2w - 1)^2, heads]."""
+    side = isqrt(shape[0]) if len(shape) == 2 else 0
+    return (side + 1) // 2 if side % 2 and side**2 == shape[0] else 0
+
+
+def _side_of_coords(shape: tuple[int, ...]) -> int:
+    """[1, 2w - 1, 2w - 1, 2]."""
+    is_square = len(shape) == 4 and shape[1] == shape[2] and shape[1] % 2
+    return (shape[1] + 1) // 2 if is_square else 0
+
+
+def _side_of_index(shape: tuple[int, ...]) -> int:
+    """[w^2, w^2], or [w^4] in torchvision's files."""
+    if len(shape) not in (1, 2):
+        return 0
+    tokens = isqrt(shape[0]) if len(shape) == 1 else shape[0]
+    side = isqrt(tokens)
+    return side if side**2 == tokens and (len(shape) == 2 or tokens**2 == shape[0]) else 0
+
+
+def _side_of_spatial(shape: tuple[int, ...]) -> int:
+    """[heads * w^2, w^2, 1]."""
+    side = isqrt(shape[1]) if len(shape) == 3 else 0
+    return side if side and side**2 == shape[1] else 0
+
+
+def _pretrained_window(state: Mapping[str, Tensor], block: str, window: int) -> int | None:
+    """Recover the window that divides a table of offsets, from the table's largest value."""
+    table = state.get(f"{block}attn.relative_coords_table")
+    if table is None or not has_values(table):
+        return None
+    if not table.is_floating_point() or table.numel() != 2 * (2 * window - 1) ** 2:
+        return None
+    if window == 1:
+        return 0  # a single offset, 0 whatever divides it
+    largest = float(table[(-1,) * table.ndim])  # the farthest offset of all comes last
+    if not _ROUNDING < largest < _LARGEST_COORDINATE:
+        return None
+    # The inverse of log_spaced_coordinates at the farthest offset; half precision rounds the table.
+    pretrained = round((window - 1) * 8 / (8**largest - 1)) + 1
+    expected = float(log_spaced_coordinates(window, pretrained)[-1, 0])
+    if abs(expected - largest) > _ROUNDING:
+        return None
+    return 0 if pretrained == window else pretrained
+
+
+def _img_size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Height and width in pixels; this project writes one side where both are the same."""
+    side = _cited(metadata, "img_size", 1, at_least=1)
+    if side is not None:
+        return side[0], side[0]
+    sides = _cited(metadata, "img_size", 2, at_least=1)
+    return None if sides is None else (sides[0], sides[1])
+
+
+def _cited(metadata: Mapping[str, Any], name: str, count: int, *, at_least: int) -> tuple[int, ...] | None:
+    """Whole numbers that this project's metadata hold as JSON; None where something else stands there."""
+    try:
+        value = json.loads(metadata[name])
+    except (KeyError, TypeError, ValueError, RecursionError):  # not written by this project
+        return None
+    numbers = value if isinstance(value, list) else [value]
+    is_right = len(numbers) == count and all(type(number) is int and number >= at_least for number in numbers)
+    return tuple(numbers) if is_right else None
+
+
+def _all_known(values: list[int | None]) -> tuple[int, ...] | None:
+    known = tuple(value for value in values if value is not None)
+    return known if known and len(known) == len(values) else None

@@ -1,0 +1,73 @@
+"""Whether a state dict holds each weight of a Swin, and nothing else."""
+
+from collections.abc import Collection, Iterator
+
+from swin_train.weights.layouts.facts import Facts
+
+_MOST_NAMED = 10  # names in one message
+_ATTENTION = {
+    "swin": ("attn.relative_position_bias_table", "attn.qkv.weight", "attn.proj.weight", "attn.proj.bias"),
+    "swinv2": (
+        "attn.logit_scale",
+        "attn.cpb_mlp.0.weight",
+        "attn.cpb_mlp.0.bias",
+        "attn.cpb_mlp.2.weight",
+        "attn.qkv.weight",
+        "attn.proj.weight",
+        "attn.proj.bias",
+    ),
+    "swin_mlp": ("spatial_mlp.weight", "spatial_mlp.bias"),
+}
+_QKV_BIAS = {"swin": ("attn.qkv.bias",), "swinv2": ("attn.q_bias", "attn.v_bias"), "swin_mlp": ()}
+
+
+def check_complete(names: Collection[str], facts: Facts) -> None:
+    """Make sure that published names are those of the Swin that ``facts`` describe.
+
+    Raises:
+        ValueError: a name is missing or unknown; the message says which.
+    """
+    if facts.family not in _ATTENTION:  # Swin-MoE's names depend on the library of its experts
+        return
+    expected = list(_names(facts, has_qkv_bias(names)))
+    missing, known = [name for name in expected if name not in names], set(expected)
+    unknown = [name for name in names if name not in known]
+    problems = [("missing", missing), ("unknown", unknown)]
+    if missing or unknown:
+        found = ". ".join(f"{kind.capitalize()}: {_listed(names)}" for kind, names in problems if names)
+        raise ValueError(f"is not a whole Swin of depths {list(facts.depths)}; expected each weight. {found}")
+
+
+def has_qkv_bias(names: Collection[str]) -> bool:
+    """Whether the projections to q, k, v have a bias."""
+    return any(name.endswith(("attn.qkv.bias", "attn.q_bias", "attn.v_bias")) for name in names)
+
+
+def _names(facts: Facts, qkv_bias: bool) -> Iterator[str]:
+    yield from _pair("patch_embed.proj")
+    if facts.patch_norm:
+        yield from _pair("patch_embed.norm")
+    if facts.ape:
+        yield "absolute_pos_embed"
+    attention = _ATTENTION[facts.family] + (_QKV_BIAS[facts.family] if qkv_bias else ())
+    for stage, depth in enumerate(facts.depths):
+        for block in range(depth):
+            prefix = f"layers.{stage}.blocks.{block}."
+            yield from (prefix + name for name in attention)
+            for layer in ("norm1", "norm2", "mlp.fc1", "mlp.fc2"):
+                yield from _pair(prefix + layer)
+        if stage < len(facts.depths) - 1:
+            yield from _pair(f"layers.{stage}.downsample.norm")
+            yield f"layers.{stage}.downsample.reduction.weight"
+    yield from _pair("norm")
+    if facts.num_classes:
+        yield from _pair("head")
+
+
+def _pair(layer: str) -> tuple[str, str]:
+    return f"{layer}.weight", f"{layer}.bias"
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED])
+    return f"{shown} and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else shown

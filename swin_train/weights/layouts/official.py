@@ -1,0 +1,36 @@
+"""The authors' own layout, which is also this project's: the names that the published checkpoints have."""
+
+import re
+from collections.abc import Collection, Mapping
+
+from torch import Tensor
+
+from swin_train.weights.layouts.complete import check_complete
+from swin_train.weights.layouts.facts import Facts
+from swin_train.weights.layouts.layout import Layout, is_buffer, renamed
+
+_BLOCK = re.compile(r"layers\.\d{1,9}\.blocks\.\d{1,9}\.(norm1|norm2|attn|mlp|spatial_mlp)\.")
+
+
+def recognises(names: Collection[str]) -> bool:
+    """Blocks as the authors name them; timm's are the same, and are to be asked for first."""
+    return any(map(_BLOCK.match, names))
+
+
+def official_name(name: str) -> str:
+    """The same, but for the position bias of Swin v2, which files of SimMIM's time call otherwise."""
+    return name.replace(".attn.rpe_mlp.", ".attn.cpb_mlp.")
+
+
+def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """See ``Layout``."""
+    return renamed({name: t for name, t in state.items() if not is_buffer(name)}, official_name)
+
+
+def from_official(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
+    """The same weights; the authors' code computes the buffers anew and loads without them."""
+    check_complete(state, facts)
+    return dict(state)
+
+
+OFFICIAL = Layout("official", recognises, official_name, to_official, from_official)

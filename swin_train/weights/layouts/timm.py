@@ -1,0 +1,62 @@
+"""timm's layout: patches are merged at the start of a stage instead of the end; the head is a module.
+
+Expressible: v1 and v2, any windows and pre-trained windows, q, k, v with or without bias.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+
+from torch import Tensor
+
+from swin_train.weights.layouts import limits, official
+from swin_train.weights.layouts.complete import check_complete
+from swin_train.weights.layouts.facts import Facts
+from swin_train.weights.layouts.layout import Layout, is_buffer, renamed
+
+_PEER = "timm"
+_STAGE = re.compile(r"layers\.(\d{1,9})\.(blocks|downsample)\.")
+
+
+def recognises(names: Collection[str]) -> bool:
+    """A merging in the last stage, none in the first; or the head's own module."""
+    if not official.recognises(names):
+        return False
+    found = {(int(match[1]), match[2]) for name in names if (match := _STAGE.match(name))}
+    last = max(stage for stage, part in found if part == "blocks")
+    has_head = any(name.startswith("head.fc.") for name in names)
+    return (0, "downsample") not in found and ((last, "downsample") in found or has_head)
+
+
+def official_name(name: str) -> str:
+    """Merging of stage i + 1 to that of stage i, "head.fc." to "head."."""
+    return _with_merging_moved(name, -1).replace("head.fc.", "head.")
+
+
+def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """See ``Layout``."""
+    return renamed({name: t for name, t in state.items() if not is_buffer(name)}, official_name)
+
+
+def from_official(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
+    """See ``Layout``."""
+    limits.refuse_other_families(facts, _PEER)
+    check_complete(state, facts)
+    limits.refuse_absolute_positions(facts, _PEER)
+    limits.refuse_plain_patches(facts, _PEER)
+    limits.refuse_scaled_attention(facts, _PEER)
+    limits.refuse_oblong_maps(facts, facts.windows, _PEER)
+    return renamed(state, _timm_name)
+
+
+def _timm_name(name: str) -> str:
+    return _with_merging_moved(name, 1).replace("head.", "head.fc.")
+
+
+def _with_merging_moved(name: str, step: int) -> str:
+    found = _STAGE.match(name)
+    if found is None or found[2] != "downsample":
+        return name
+    return f"layers.{int(found[1]) + step}.downsample.{name[found.end() :]}"
+
+
+TIMM = Layout(_PEER, recognises, official_name, to_official, from_official)

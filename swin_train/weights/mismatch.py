@@ -1,0 +1,119 @@
+"""In what the weights of a file differ from those of a model, in words."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from torch import Tensor
+
+from swin_train.errors import UserError
+from swin_train.weights.architecture import Architecture, has_blocks, infer_architecture
+from swin_train.weights.geometry import windows_of
+
+_HEAD = ("head.weight", "head.bias")
+_MOST_NAMED = 10  # names in one message
+
+
+def check_same_architecture(state: Mapping[str, Tensor], target: Mapping[str, Tensor], source: str) -> None:
+    """Make sure that a file's weights can be those of a model but for windows, resolution and classes.
+
+    Args:
+        state: what the file holds, under published names.
+        target: what the model needs, perhaps on the meta device.
+        source: the file, as messages name it.
+
+    Raises:
+        UserError: they are of no Swin, of another family, width or depth, or a tensor is of another number of
+            dimensions.
+    """
+    _check_dimensions(state, target, source)
+    if not has_blocks(state):
+        raise UserError(
+            f"{source}: holds another kind of model, not a Swin: none of its {len(state)} tensors has the name of a "
+            f"stage's block. The file: {listed(state)}. The model: {listed(target)}"
+        )
+    found, expected = infer_architecture(state), infer_architecture(target)
+    problems = list(_differences(found, expected))
+    if problems:
+        raise UserError(
+            f"{source}: is of another architecture: {'; '.join(problems)}. "
+            f"The file: {found}. The model: {expected}"
+        )
+    _check_spatial_windows(state, target, found, source)
+
+
+def differences(
+    state: Mapping[str, Tensor], target: Mapping[str, Tensor], ignored: Collection[str] = ()
+) -> str:
+    """How names and shapes of two state dicts differ, in words; empty where they do not.
+
+    Args:
+        state: what a file holds.
+        target: what a model needs.
+        ignored: names in ``target`` that may be missing.
+    """
+    missing = [name for name in target if name not in state and name not in ignored]
+    unknown = [name for name in state if name not in target]
+    misshapen = [
+        f"{name} {tuple(tensor.shape)} instead of {tuple(target[name].shape)}"
+        for name, tensor in state.items()
+        if name in target and tensor.shape != target[name].shape
+    ]
+    found = [("Missing", missing), ("Unknown", unknown), ("Misshapen", misshapen)]
+    return ". ".join(f"{kind}: {listed(names)}" for kind, names in found if names)
+
+
+def listed(names: Collection[str]) -> str:
+    """The first of some names, and how many more there are."""
+    shown = ", ".join(list(names)[:_MOST_NAMED]) or "nothing"
+    return f"{shown} and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else shown
+
+
+def _differences(found: Architecture, expected: Architecture) -> Iterator[str]:
+    if found.family != expected.family:
+        yield f"is a {found.title}, the model a {expected.title}"
+        return  # widths and depths of two families say nothing more
+    for what in ("embed_dim", "patch_size", "in_chans"):
+        theirs, ours = getattr(found, what), getattr(expected, what)
+        if theirs != ours:
+            yield f"has {what} {theirs}, the model {ours}"
+    if len(found.depths) != len(expected.depths):
+        yield f"has {len(found.depths)} stages, the model {len(expected.depths)}"
+        return
+    for stage, (theirs, ours) in enumerate(zip(found.depths, expected.depths, strict=True)):
+        if theirs != ours:
+            yield f"has {theirs} blocks in stage {stage}, the model {ours}"
+    if found.num_heads != expected.num_heads:
+        yield f"has heads {list(found.num_heads)}, the model {list(expected.num_heads)}"
+
+
+def _check_spatial_windows(
+    state: Mapping[str, Tensor], target: Mapping[str, Tensor], found: Architecture, source: str
+) -> None:
+    if found.family != "swin_mlp":
+        return
+    theirs, ours = windows_of(state), windows_of(target)
+    if theirs is not None and ours is not None and theirs != ours:
+        raise UserError(
+            f"{source}: has windows {list(theirs)}, the model {list(ours)}, and a Swin-MLP's spatial weights cannot "
+            f"be interpolated; set MODEL.SWIN_MLP.WINDOW_SIZE to {max(theirs)} and DATA.IMG_SIZE to that of the file"
+        )
+
+
+def _check_dimensions(state: Mapping[str, Tensor], target: Mapping[str, Tensor], source: str) -> None:
+    """Make sure that shapes can be read off and interpolated; sizes are compared later, as a whole."""
+    for name, tensor in state.items():
+        wanted = target.get(name)
+        if wanted is not None and tensor.ndim != wanted.ndim:
+            raise UserError(
+                f"{source}: {name} has the shape {tuple(tensor.shape)}; it must have {wanted.ndim} dimension(s), "
+                f"the model's is {tuple(wanted.shape)}"
+            )
+    weight, bias = (state.get(name) for name in _HEAD)  # the head may be one that the target does not have
+    if weight is not None and weight.ndim != 2:
+        raise UserError(
+            f"{source}: head.weight has the shape {tuple(weight.shape)}; it must have 2 dimensions"
+        )
+    if weight is not None and bias is not None and bias.shape != weight.shape[:1]:
+        raise UserError(
+            f"{source}: head.bias has the shape {tuple(bias.shape)}; it must have that of the rows of head.weight, "
+            f"{tuple(weight.shape[:1])}"
+        )

@@ -1,0 +1,40 @@
+"""What became of the weights of a file, in one line."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from swin_train.weights.names import NOTHING, Dropped
+from swin_train.weights.resize import Resized
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of each tensor; ``str`` is the one line to show.
+
+    Attributes:
+        kept: names of those that went over as they were, the head perhaps by a choice of its rows.
+        resized: those that were interpolated.
+        head: what was done about the head, in words.
+        fresh: names in the target that keep their initial values.
+        dropped: what was left behind in the file.
+        layout: the layout of the file.
+    """
+
+    kept: tuple[str, ...]
+    resized: tuple[Resized, ...]
+    head: str
+    fresh: tuple[str, ...] = ()
+    dropped: Dropped = NOTHING
+    layout: str = "official"
+
+    def __str__(self) -> str:
+        layout = "" if self.layout == "official" else f" ({self.layout} layout)"
+        loaded = f"loaded {len(self.kept) + len(self.resized)} tensors{layout}"
+        parts = [loaded, *map("resized {}".format, changes(self.resized)), self.head, *self.dropped.reasons()]
+        return "; ".join(parts)
+
+
+def changes(resized: tuple[Resized, ...] | list[Resized]) -> list[str]:
+    """What was interpolated in words, equal changes together."""
+    counts = Counter((tensor.kind, tensor.change) for tensor in resized)
+    return [f"{count} {kind}{'s' if count > 1 else ''} {change}" for (kind, change), count in counts.items()]

@@ -1,0 +1,45 @@
+"""What was trained here goes to every other library, without a word about the model."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from swin_train.cli.main import main
+from swin_train.weights.read import read_weights
+
+SIZES = {"PATCH_SIZE": 2, "EMBED_DIM": 8, "DEPTHS": [2, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
+
+
+@pytest.mark.parametrize("family", ["swin", "swinv2"])
+def test_a_run_s_weights_are_converted_as_they_lie(family, tiny_opts, tmp_path, capsys):
+    sizes = {f"MODEL__{family.upper()}__{name}": value for name, value in SIZES.items()}
+    if family == "swinv2":
+        sizes["MODEL__SWINV2__PRETRAINED_WINDOW_SIZES"] = [0, 0]
+    changes = {"MODEL__TYPE": family, "TRAIN__EMA_DECAY": 0.5, "TRAIN__EPOCHS": 1, "TRAIN__WARMUP_EPOCHS": 0}
+    opts = tiny_opts(**sizes, **changes)
+    assert main(["--cfg", "swin_tiny_patch4_window7_224", "--opts", *opts]) == 0
+    run = tmp_path / "output/tiny/default"
+    step = next((run / "checkpoints").iterdir())
+    sources = [(run / "weights/last.safetensors", "raw"), (run / "weights/best_ema.safetensors", "ema")]
+
+    for number, (source, which) in enumerate([*sources, (step, "raw"), (step, "ema")]):
+        for layout in ("official", "timm", "torchvision", "huggingface"):
+            out = tmp_path / f"{number}-{layout}.safetensors"
+            assert main(["convert", str(source), str(out), "--to", layout, "--weights", which]) == 0
+            assert_same(read_weights(source, which).state, out, which)
+        folder = tmp_path / f"{number}-folder"
+        assert main(["convert", str(source), str(folder), "--to", "huggingface", "--weights", which]) == 0
+        assert_same(read_weights(source, which).state, folder / "model.safetensors", which)
+        config = json.loads((folder / "config.json").read_text())
+        assert config["image_size"] == 16
+        assert config["id2label"] == {str(digit): f"digit_{digit}" for digit in range(4)}
+        assert (folder / "preprocessor_config.json").is_file()
+    assert "error" not in capsys.readouterr().err
+
+
+def assert_same(expected: dict[str, torch.Tensor], path: Path, which: str) -> None:
+    found = read_weights(path, which).state
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())

@@ -1,0 +1,122 @@
+"""Every family at sizes that are no multiple of anything, and at sizes it was not built for."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from swin_train.models.hierarchical import HierarchicalModel
+from swin_train.models.swin import SwinTransformer
+from swin_train.models.swin_mlp import SwinMlp
+from swin_train.models.swin_v2 import SwinTransformerV2
+
+FAMILIES = [SwinTransformer, SwinTransformerV2, SwinMlp]
+Make = Callable[..., HierarchicalModel]
+
+
+def make_model(family: Make, img_size: int | tuple[int, int], **changes: object) -> HierarchicalModel:
+    torch.manual_seed(0)
+    sizes = {"embed_dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4, "num_classes": 5}
+    model = family(img_size, 2, **{**sizes, **changes})
+    for parameter in model.parameters():  # the norms of v2 start at 0, and would hide everything
+        torch.nn.init.normal_(parameter, std=0.5)
+    return model.eval()
+
+
+def make_images(*sides: int) -> Tensor:
+    return torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(1))
+
+
+def copy_of(model: HierarchicalModel, family: Make, *args: object, **changes: object) -> HierarchicalModel:
+    other = make_model(family, *args, **changes)
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "img_size", [(16, 16), (16, 24), (20, 26), (21, 13), (9, 40), (2, 2), (1, 1), (3, 33)]
+)
+def test_a_model_of_any_size_gives_numbers_and_gradients(family: Make, img_size: tuple[int, int]) -> None:
+    model = make_model(family, img_size)
+
+    logits = model(make_images(*img_size))
+    logits.square().sum().backward()
+
+    assert logits.shape == (2, 5)
+    assert logits.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("img_size", [(20, 26), (24, 24), (48, 16)])
+def test_a_model_takes_another_size_as_one_built_for_it_does(family: Make, img_size: tuple[int, int]) -> None:
+    model = make_model(family, 16)  # its maps hold the window of 4 in both stages, as do those of the others
+    built = copy_of(model, family, img_size)
+
+    torch.testing.assert_close(model(make_images(*img_size)), built(make_images(*img_size)), rtol=0, atol=0)
+
+
+def test_a_smaller_map_takes_the_middle_of_the_bias_table() -> None:
+    model = make_model(SwinTransformer, 16)
+    smaller = make_model(SwinTransformer, 8)  # its last stage is 2 x 2: a window of 2
+    state = model.state_dict()
+    for name, table in state.items():
+        if name.startswith("layers.1.") and name.endswith("bias_table"):
+            state[name] = table.view(7, 7, -1)[2:5, 2:5].reshape(9, -1)
+    smaller.load_state_dict(state)
+
+    torch.testing.assert_close(model(make_images(8, 8)), smaller(make_images(8, 8)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_shift_comes_back_where_a_larger_map_has_room_for_it(family: Make) -> None:
+    one_stage = {"depths": (2,), "num_heads": (2,)}
+    model = make_model(family, 8, **one_stage)
+    built = copy_of(model, family, 24, **one_stage)
+    assert (model.layers[0].blocks[1].mixer.shift, built.layers[0].blocks[1].mixer.shift) == (0, 2)
+
+    torch.testing.assert_close(model(make_images(24, 24)), built(make_images(24, 24)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("family", [SwinTransformer, SwinTransformerV2])
+def test_the_kinds_of_padding_differ_where_there_is_any_and_only_there(family: Make) -> None:
+    def logits(padding: str, side: int) -> Tensor:
+        return make_model(family, side, padding=padding)(make_images(side, side))
+
+    ways = [logits(padding, 20) for padding in ("reference", "timm", "masked")]
+    assert not any(
+        torch.allclose(a, b) for a, b in ((ways[0], ways[1]), (ways[0], ways[2]), (ways[1], ways[2]))
+    )
+    for padding in ("timm", "masked"):
+        torch.testing.assert_close(logits(padding, 16), logits("reference", 16), rtol=0, atol=0)
+
+
+def test_absolute_positions_are_interpolated_at_another_size() -> None:
+    model = make_model(SwinTransformer, 16, ape=True)
+    with torch.no_grad():
+        model.absolute_pos_embed.fill_(2.0)  # interpolation keeps what is the same everywhere
+    built = make_model(SwinTransformer, (20, 26), ape=True)
+    built.load_state_dict({**model.state_dict(), "absolute_pos_embed": torch.full((1, 130, 8), 2.0)})
+
+    torch.testing.assert_close(model(make_images(20, 26)), built(make_images(20, 26)))
+
+
+def test_images_are_padded_with_zeros_to_whole_patches() -> None:
+    model = make_model(SwinTransformer, 16)
+    images = make_images(15, 13)
+    padded = torch.nn.functional.pad(images, (0, 1, 0, 1))
+
+    torch.testing.assert_close(model(images), model(padded), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_stage_maps_are_those_that_the_features_are_made_of(family: Make) -> None:
+    model = make_model(family, 16)
+
+    maps = model.forward_maps(make_images(20, 26))
+
+    assert [tuple(m.shape) for m in maps] == [(2, 10, 13, 8), (2, 5, 7, 16)]
+    features = model.norm(maps[-1]).mean(dim=(1, 2))
+    torch.testing.assert_close(features, model.forward_features(make_images(20, 26)), rtol=0, atol=0)

@@ -1,0 +1,100 @@
+"""What the tests of weights share: the state dict of a whole Swin, small, under its published names."""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+Shapes = Iterator[tuple[str, tuple[int, ...]]]
+
+
+def whole_shapes(
+    family: str = "swin",
+    *,
+    embed_dim: int = 8,
+    depths: Sequence[int] = (2, 1),
+    num_heads: Sequence[int] = (2, 4),
+    windows: Sequence[int] = (4, 4),
+    patch_size: int = 2,
+    in_chans: int = 3,
+    classes: int = 5,
+    num_patches: int = 0,
+    patch_norm: bool = True,
+    qkv_bias: bool = True,
+) -> Shapes:
+    """Names and shapes of a Swin's weights; ``num_patches`` is that of an absolute position embedding."""
+    yield from _linear("patch_embed.proj", (embed_dim, in_chans, patch_size, patch_size))
+    if patch_norm:
+        yield from _linear("patch_embed.norm", (embed_dim,))
+    if num_patches:
+        yield "absolute_pos_embed", (1, num_patches, embed_dim)
+    for stage, depth in enumerate(depths):
+        dim = embed_dim * 2**stage
+        for block in range(depth):
+            prefix = f"layers.{stage}.blocks.{block}."
+            mixing = _mixing(family, dim, num_heads[stage], windows[stage], qkv_bias)
+            yield from ((prefix + name, shape) for name, shape in mixing)
+            yield from _linear(f"{prefix}norm1", (dim,))
+            yield from _linear(f"{prefix}norm2", (dim,))
+            yield from _linear(f"{prefix}mlp.fc1", (4 * dim, dim))
+            yield from _linear(f"{prefix}mlp.fc2", (dim, 4 * dim))
+        if stage < len(depths) - 1:
+            yield f"layers.{stage}.downsample.reduction.weight", (2 * dim, 4 * dim)
+            yield from _linear(
+                f"layers.{stage}.downsample.norm", (2 * dim if family == "swinv2" else 4 * dim,)
+            )
+    yield from _linear("norm", (dim,))
+    if classes:
+        yield from _linear("head", (classes, dim))
+
+
+def _mixing(family: str, dim: int, heads: int, window: int, qkv_bias: bool) -> Shapes:
+    if family == "swin_mlp":
+        yield from _linear("spatial_mlp", (heads * window**2, window**2, 1))
+        return
+    yield "attn.qkv.weight", (3 * dim, dim)
+    yield from _linear("attn.proj", (dim, dim))
+    if family == "swin":
+        yield "attn.relative_position_bias_table", ((2 * window - 1) ** 2, heads)
+        if qkv_bias:
+            yield "attn.qkv.bias", (3 * dim,)
+    else:
+        yield "attn.logit_scale", (heads, 1, 1)
+        yield from _linear("attn.cpb_mlp.0", (512, 2))
+        yield "attn.cpb_mlp.2.weight", (heads, 512)
+        if qkv_bias:
+            yield "attn.q_bias", (dim,)
+            yield "attn.v_bias", (dim,)
+
+
+def _linear(name: str, shape: tuple[int, ...]) -> Shapes:
+    yield f"{name}.weight", shape
+    yield f"{name}.bias", shape[:1]
+
+
+@pytest.fixture
+def whole_state() -> Callable[..., dict[str, Tensor]]:
+    """Makes the state dict of a whole Swin; a tensor's values depend on its name and shape alone."""
+
+    def make(family: str = "swin", **sizes: Any) -> dict[str, Tensor]:
+        state = {}
+        for name, shape in whole_shapes(family, **sizes):
+            generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+            state[name] = torch.randn(shape, generator=generator)
+        return state
+
+    return make
+
+
+@pytest.fixture
+def assert_same() -> Callable[[dict[str, Tensor], dict[str, Tensor]], None]:
+    """Holds two state dicts against each other, to the bit."""
+
+    def check(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+    return check

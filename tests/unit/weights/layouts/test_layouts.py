@@ -1,0 +1,131 @@
+"""What holds for every layout: it is recognised, and each value comes back from it."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from swin_train.weights.geometry import Geometry
+from swin_train.weights.layouts import LAYOUTS, infer_facts, recognise
+
+SIZES = {"num_patches": 64, "patch_norm": False, "qkv_bias": False, "in_chans": 1}  # what not all can say
+GEOMETRY = Geometry((4, 4), (0, 0))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("family", ["swin", "swinv2"])
+@pytest.mark.parametrize("sizes", [{}, {"classes": 0}, {"depths": (1, 1, 3), "num_heads": (2, 4, 4)}])
+def test_weights_go_to_each_layout_and_come_back_to_the_bit(
+    whole_state: Callable, assert_same: Callable, layout: str, family: str, sizes: dict
+) -> None:
+    windows = (4,) * len(sizes.get("depths", (2, 1)))
+    state = whole_state(family, windows=windows, **sizes)
+
+    there = LAYOUTS[layout].from_official(state, infer_facts(state, Geometry(windows, (0,) * len(windows))))
+
+    assert recognise(there) is LAYOUTS[layout]
+    assert_same(LAYOUTS[layout].to_official(there), state)
+
+
+def test_the_official_layout_says_all_that_a_swin_has(whole_state: Callable, assert_same: Callable) -> None:
+    for family in ("swin", "swinv2", "swin_mlp"):
+        state = whole_state(family, **SIZES)
+
+        there = LAYOUTS["official"].from_official(state, infer_facts(state, GEOMETRY))
+
+        assert recognise(there) is LAYOUTS["official"]
+        assert_same(LAYOUTS["official"].to_official(there), state)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_model_of_one_stage_comes_back_too(
+    whole_state: Callable, assert_same: Callable, layout: str
+) -> None:
+    state = whole_state(depths=(2,), num_heads=(2,), windows=(4,))
+
+    there = LAYOUTS[layout].from_official(state, infer_facts(state, Geometry((4,))))
+
+    assert recognise(there) is LAYOUTS[layout]
+    assert_same(LAYOUTS[layout].to_official(there), state)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["conv1.weight", "layer1.0.conv1.weight", "fc.bias"],  # ResNet
+        ["patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "norm.weight", "head.weight"],  # ViT
+        ["features.0.0.weight", "features.1.block.0.weight"],  # other models of torchvision
+        ["encoder.layer.0.attention.self.query.weight"],  # other models of Hugging Face
+        ["encoder.layers.0.blocks.0.attn.qkv.weight"],  # SimMIM, with its prefix
+    ],
+)
+def test_other_models_are_of_no_layout(names: list[str]) -> None:
+    assert recognise(names) is None
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_weight_that_is_missing_or_unknown_is_named(whole_state: Callable, layout: str) -> None:
+    state = whole_state()
+    facts = infer_facts(state, GEOMETRY)
+    del state["layers.1.blocks.0.norm1.bias"]
+
+    message = (
+        r"is not a whole Swin of depths \[2, 1\]; expected each weight. Missing: layers.1.blocks.0.norm1.bias. "
+        r"Unknown: stray.0, .*, stray.9 and 1 more$"
+    )
+    with pytest.raises(ValueError, match=message):
+        LAYOUTS[layout].from_official(state | {f"stray.{i}": torch.zeros(1) for i in range(11)}, facts)
+
+
+def test_a_file_that_is_no_swin_has_no_facts(whole_state: Callable) -> None:
+    with pytest.raises(
+        ValueError, match=r"is not the weights of a Swin; expected patch_embed.proj.weight and"
+    ):
+        infer_facts({"fc.weight": torch.zeros(1)}, GEOMETRY)
+    with pytest.raises(ValueError, match="is not the weights of a Swin"):
+        infer_facts({n: t for n, t in whole_state().items() if not n.startswith("patch")}, GEOMETRY)
+
+
+def test_facts_are_read_off_weights_and_what_the_file_told(whole_state: Callable) -> None:
+    facts = infer_facts(whole_state(**SIZES), Geometry((4, 2), None, (17, 32)))
+
+    assert (facts.family, facts.embed_dim, facts.depths, facts.num_heads) == ("swin", 8, (2, 1), (2, 4))
+    assert (facts.patch_size, facts.in_chans, facts.num_classes) == (2, 1, 5)
+    assert (facts.ape, facts.patch_norm, facts.windows) == (True, False, (4, 2))
+    assert facts.maps == ((9, 16), (5, 8))
+    assert infer_facts(whole_state(classes=0), GEOMETRY).num_classes == 0
+    assert infer_facts(whole_state(), GEOMETRY).maps is None
+
+
+def test_files_of_the_authors_may_bring_buffers_and_older_names(
+    whole_state: Callable, assert_same: Callable
+) -> None:
+    state = whole_state("swinv2")
+    published = {name.replace("cpb_mlp", "rpe_mlp"): tensor for name, tensor in state.items()}
+    buffers = {
+        f"layers.0.blocks.1.{name}": torch.zeros(1)
+        for name in ("attn_mask", "attn.relative_position_index", "attn.relative_coords_table")
+    }
+
+    assert_same(LAYOUTS["official"].to_official(published | buffers), state)
+
+
+def test_a_weight_under_its_older_and_its_newer_name_is_refused(whole_state: Callable) -> None:
+    state = whole_state("swinv2")
+    name = "layers.0.blocks.0.attn.cpb_mlp.0.bias"
+
+    with pytest.raises(ValueError, match=rf"and another tensor are both called {name}; expected each weight"):
+        LAYOUTS["official"].to_official(state | {name.replace("cpb", "rpe"): state[name]})
+
+
+def test_a_mixture_of_experts_stays_in_the_official_layout(
+    whole_state: Callable, assert_same: Callable
+) -> None:
+    state = whole_state() | {"layers.1.blocks.0.mlp._moe_layer.experts.batched_fc1_w": torch.zeros(1)}
+    facts = infer_facts(state, GEOMETRY)
+
+    assert_same(LAYOUTS["official"].from_official(state, facts), state)
+    for peer in ("timm", "torchvision", "huggingface"):
+        with pytest.raises(ValueError, match=f"{peer} has no Swin-MoE; keep the official layout"):
+            LAYOUTS[peer].from_official(state, facts)

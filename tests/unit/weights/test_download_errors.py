@@ -1,0 +1,187 @@
+"""Every way that a download can fail has its own message, with the URL and what to do, and leaves nothing."""
+
+import hashlib
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swin_train.errors import StorageError, UserError
+from swin_train.weights import download
+from swin_train.weights.download import local_file
+
+CONTENT = b"weights " * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+BY_HAND = "download the file by hand on a machine with network, and give its path here"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torch.hub's folder of checkpoints, which does not exist yet."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch_home"))
+    return tmp_path / "torch_home/hub/checkpoints"
+
+
+def left_over(cache: Path) -> list[str]:
+    """Names of all files in the cache but the locks."""
+    return sorted(path.name for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock")
+
+
+def fail(url: str, cache: Path) -> str:
+    """Return the message for a URL that gives nothing, which leaves nothing in the cache."""
+    with pytest.raises(UserError) as error:
+        local_file(url)
+    assert error.value.exit_status == 2
+    assert left_over(cache) == []
+    assert str(error.value).startswith(f"{url}: ")
+    return str(error.value).removeprefix(f"{url}: ")
+
+
+def test_a_hash_that_differs_is_an_error_and_the_file_is_not_kept(site: Any, cache: Path) -> None:
+    url = site.give("/swin-01234567.pth", CONTENT)
+
+    assert fail(url, cache) == (
+        f"what came has the SHA-256 {SHA256}, and by its name it must begin with 01234567: it is damaged or "
+        f"another file. It was not kept; try again, or {BY_HAND}"
+    )
+
+
+def test_a_damaged_file_in_the_cache_is_an_error_that_names_it(site: Any) -> None:
+    url = site.give(f"/swin-{SHA256[:8]}.pth", CONTENT)
+    file = local_file(url)
+    file.write_bytes(b"damaged")
+
+    with pytest.raises(UserError) as error:
+        local_file(url)
+
+    found = hashlib.sha256(b"damaged").hexdigest()
+    assert str(error.value) == (
+        f"{file}: the copy of {url} has the SHA-256 {found}, and by its name it must begin with {SHA256[:8]}: "
+        "it is damaged; delete it, and it is downloaded again"
+    )
+
+
+def test_an_address_that_gives_nothing(site: Any, cache: Path) -> None:
+    message = fail(f"{site.address}/none.pth", cache)
+
+    assert message == f"the server answers 404 Not Found; check the address, or {BY_HAND}"
+
+
+def test_no_server_at_the_address(site: Any, cache: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/x.pth"
+
+        message = fail(url, cache)
+
+    assert message.startswith("cannot be reached ([Errno ")
+    assert message.endswith(f"] Connection refused); {BY_HAND}")
+
+
+def test_no_network(site: Any, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(*arguments: object, **options: object) -> None:
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    message = fail("https://example.org/x.pth", cache)
+
+    assert message == f"cannot be reached ([Errno -3] Temporary failure in name resolution); {BY_HAND}"
+
+
+@pytest.mark.parametrize(
+    ("body", "length", "message"),
+    [
+        (CONTENT, 12_000_000, "the connection ended after 0.0 MB of 12.0 MB"),
+        (b"", 0, "the connection ended after 0.0 MB of 0.0 MB"),
+    ],
+)
+def test_a_connection_that_ends_early(site: Any, cache: Path, body: bytes, length: int, message: str) -> None:
+    url = site.give("/x.pth", body, length=length)
+
+    assert fail(url, cache) == f"{message}; try again, or {BY_HAND}"
+
+
+def test_a_server_that_falls_silent(site: Any, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_TIMEOUT", 0.1)
+    done = threading.Event()
+    url = site.give("/x.pth", CONTENT, length=12_000_000, after=lambda: done.wait(10))
+
+    message = fail(url, cache)
+    done.set()
+
+    assert message == f"the connection broke after 0.0 MB of 12.0 MB (timed out); try again, or {BY_HAND}"
+
+
+def test_a_web_page_is_no_file(site: Any, cache: Path) -> None:
+    url = site.give("/blob/main/x.pth", b"<html>", kind="text/html; charset=utf-8")
+
+    assert fail(url, cache) == (
+        "the server sends a web page, not a file; give the address that the page's download link has"
+    )
+
+
+@pytest.mark.parametrize("path", ["", "/", "/folder/", "/.", "/..", f"/{'x' * 300}.pth"])
+def test_a_url_without_a_file_name(path: str, cache: Path) -> None:
+    assert fail(f"https://example.org{path}", cache).endswith(
+        "; give the whole address, such as https://HOST/FOLDER/NAME.pth"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1/x.pth",
+        "http://127.0.0.1:port/x.pth",
+        "http://127.0.0.1/a b.pth",
+        "http://127.0.0.1/ä.pth",
+    ],
+)
+def test_what_is_no_url(url: str, cache: Path) -> None:
+    message = fail(url, cache)
+
+    assert message.startswith("is no URL (")
+    assert message.endswith("; give the address of a file of weights")
+
+
+def test_a_url_as_a_path_is_an_error() -> None:
+    with pytest.raises(UserError) as error:
+        local_file(Path("https://example.org/x.pth"))
+
+    assert str(error.value) == (
+        "https:/example.org/x.pth: a URL begins with https:// and two slashes; give it as text, for a Path drops one"
+    )
+
+
+def test_another_kind_of_url_is_an_error() -> None:
+    with pytest.raises(UserError) as error:
+        local_file("s3://bucket/x.pth")
+
+    assert str(error.value) == (
+        "s3://bucket/x.pth: s3:// cannot be read from; give an http or https URL, or the path of a file"
+    )
+
+
+def test_a_cache_that_cannot_be_written(site: Any, cache: Path) -> None:
+    cache.parent.mkdir(parents=True)
+    cache.write_text("a file in the way")
+
+    with pytest.raises(
+        StorageError, match=r"checkpoints/.*x.pth: cannot be written .* or set TORCH_HOME to another"
+    ):
+        local_file(site.give("/x.pth", CONTENT))
+
+
+def test_a_disk_that_is_full(site: Any, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(download, "flush_to_disk", fail)
+
+    with pytest.raises(
+        StorageError, match=r"x.pth: cannot be written \(\[Errno 28\] No space left on device\)"
+    ):
+        local_file(site.give("/x.pth", CONTENT))
+    assert left_over(cache) == []
