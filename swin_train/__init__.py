@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from swin_train.config import Config, ConfigError, load_config
-    from swin_train.create import create_model
     from swin_train.engine.evaluate import evaluate
     from swin_train.engine.train import train
     from swin_train.errors import UserError
     from swin_train.models.build import build_model
-    from swin_train.published import ModelCard, list_models
+    from swin_train.zoo.create import create_model
+    from swin_train.zoo.published import ModelCard, list_models
 
 __version__ = "0.1.0"
 
@@ -35,12 +35,12 @@ __all__ = [
 _HOME = {
     "Config": "swin_train.config",
     "ConfigError": "swin_train.config",
-    "ModelCard": "swin_train.published",
+    "ModelCard": "swin_train.zoo.published",
     "UserError": "swin_train.errors",
     "build_model": "swin_train.models.build",
-    "create_model": "swin_train.create",
+    "create_model": "swin_train.zoo.create",
     "evaluate": "swin_train.engine.evaluate",
-    "list_models": "swin_train.published",
+    "list_models": "swin_train.zoo.published",
     "load_config": "swin_train.config",
     "train": "swin_train.engine.train",
 }

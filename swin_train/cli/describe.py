@@ -9,7 +9,7 @@ from swin_train.cli.arguments import ConfigParser
 from swin_train.config import Config
 from swin_train.models.describe import Description, StageDescription, describe
 from swin_train.models.memory import TrainingMemory
-from swin_train.published import num_classes
+from swin_train.zoo.published import num_classes
 
 _EXAMPLES = """\
   python main.py describe --cfg swin_tiny_patch4_window7_224

@@ -23,7 +23,7 @@ from swin_train.record import Recorder
 from swin_train.tasks import Classification, build_task
 from swin_train.weights.download import local_file
 from swin_train.weights.read import read_weights
-from swin_train.zoo import fit_exactly
+from swin_train.zoo.load import fit_exactly
 
 logger = logging.getLogger(__name__)
 

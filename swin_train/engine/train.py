@@ -31,7 +31,7 @@ from swin_train.optim.optimizers import build_optimizer
 from swin_train.optim.schedules import build_schedule
 from swin_train.record import Recorder
 from swin_train.tasks import Classification, build_task
-from swin_train.zoo import load_pretrained
+from swin_train.zoo.load import load_pretrained
 
 logger = logging.getLogger(__name__)
 

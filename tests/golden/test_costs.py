@@ -13,7 +13,7 @@ from swin_train.models.costs import num_parameters, papers_multiply_adds
 from swin_train.models.describe import describe
 from swin_train.models.describe import num_parameters as parameters_of
 from swin_train.models.outline import outline
-from swin_train.published import num_classes
+from swin_train.zoo.published import num_classes
 
 GOLDEN = Path(__file__).parent
 OFFICIAL = {Path(path).stem for path in json.loads((GOLDEN / "official_configs.json").read_text())}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from swin_train.models.swin import SwinTransformer
 from swin_train.weights.write import write_weights
-from swin_train.zoo import load_pretrained
+from swin_train.zoo.load import load_pretrained
 
 
 def test_interpolated_tables_and_logits_are_the_reference_s(

@@ -11,8 +11,8 @@ from swin_train.errors import UserError
 from swin_train.models.build import build_model
 from swin_train.models.features import StageFeatures
 from swin_train.models.hierarchical import HierarchicalModel
-from swin_train.published import num_classes as num_classes_of
-from swin_train.zoo import load_pretrained
+from swin_train.zoo.load import load_pretrained
+from swin_train.zoo.published import num_classes as num_classes_of
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from swin_train.models.swin_v2 import SwinTransformerV2
 from swin_train.weights.geometry import Geometry
 from swin_train.weights.layouts import LAYOUTS, infer_facts
 from swin_train.weights.write import write_weights
-from swin_train.zoo import load_exact, load_pretrained
+from swin_train.zoo.load import load_exact, load_pretrained
 
 
 def make_model(seed: int, **changes: object) -> SwinTransformer:

@@ -9,7 +9,7 @@ from swin_train.config import load_config
 from swin_train.config.paths import config_files
 from swin_train.models.describe import describe
 from swin_train.models.outline import FAMILIES
-from swin_train.published import ModelCard, list_models, num_classes
+from swin_train.zoo.published import ModelCard, list_models, num_classes
 
 CARDS = list_models()
 

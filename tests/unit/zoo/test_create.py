@@ -64,7 +64,7 @@ def test_a_configuration_of_one_s_own_is_taken_by_its_path(tmp_path: Path) -> No
 
 
 def test_weights_are_loaded_and_the_log_says_how(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "swin_train.create"):
+    with caplog.at_level(logging.INFO, "swin_train.zoo.create"):
         model = create_model(TINY, weights, num_classes=3, img_size=64, opts=SMALL)
 
     source = create_model(TINY, weights, num_classes=5, opts=SMALL)
@@ -79,7 +79,7 @@ def test_features_are_those_of_the_weights_without_their_head(
     classifier = create_model(TINY, weights, num_classes=5, opts=SMALL).eval()
     images = torch.randn(1, 3, 64, 96)
 
-    with caplog.at_level(logging.INFO, "swin_train.create"):
+    with caplog.at_level(logging.INFO, "swin_train.zoo.create"):
         features = create_model(TINY, weights, features_only=True, out_indices=(1, 3), opts=SMALL).eval()
 
     assert isinstance(features, StageFeatures)

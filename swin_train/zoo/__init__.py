@@ -1,0 +1,1 @@
+"""Models with weights: by name, from a file, and what the authors published."""
