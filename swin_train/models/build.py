@@ -34,19 +34,13 @@ def build_model(cfg: Config, num_classes: int | None = None) -> HierarchicalMode
 
 def _build_swin(cfg: Config, num_classes: int) -> SwinTransformer:
     swin = cfg.MODEL.SWIN
-    return SwinTransformer(
-        **_sizes(cfg, num_classes),
-        padding=cfg.MODEL.PADDING,
-        qkv_bias=swin.QKV_BIAS,
-        qk_scale=swin.QK_SCALE,
-    )
+    return SwinTransformer(**_sizes(cfg, num_classes), qkv_bias=swin.QKV_BIAS, qk_scale=swin.QK_SCALE)
 
 
 def _build_swin_v2(cfg: Config, num_classes: int) -> SwinTransformerV2:
     swin = cfg.MODEL.SWINV2
     return SwinTransformerV2(
         **_sizes(cfg, num_classes),
-        padding=cfg.MODEL.PADDING,
         qkv_bias=swin.QKV_BIAS,
         pretrained_window_sizes=swin.PRETRAINED_WINDOW_SIZES,
     )
@@ -75,6 +69,7 @@ def _sizes(cfg: Config, num_classes: int) -> dict[str, Any]:
         "depths": section.DEPTHS,
         "num_heads": section.NUM_HEADS,
         "window_size": section.WINDOW_SIZE,
+        "padding": cfg.MODEL.PADDING,
         "mlp_ratio": section.MLP_RATIO,
         "drop_rate": cfg.MODEL.DROP_RATE,
         "drop_path_rate": cfg.MODEL.DROP_PATH_RATE,

@@ -7,22 +7,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from swin_train.kernels.window_attention import Padding
 from swin_train.models.layers.block import Block
 from swin_train.models.layers.norm import NormLayer
 from swin_train.models.layers.patch import PatchEmbed, PatchMerging
-from swin_train.models.layers.place import Place
+from swin_train.models.layers.place import BlockOptions, Place
 from swin_train.models.layers.stage import Stage
 
-MakeBlock = Callable[[Place], Block]
+MakeBlock = Callable[[Place, BlockOptions], Block]
 
 
-class Shape(TypedDict, total=False):
-    """The arguments of ``HierarchicalModel`` that every family passes on."""
+class Common(TypedDict, total=False):
+    """The arguments of ``HierarchicalModel`` that a family passes on as they are."""
 
+    in_chans: int
+    num_classes: int
+    embed_dim: int
     depths: Sequence[int]
     num_heads: Sequence[int]
-    embed_dim: int
+    padding: Padding
+    mlp_ratio: float
+    drop_rate: float
+    attn_drop_rate: float
     drop_path_rate: float
+    norm_layer: NormLayer
     ape: bool
     patch_norm: bool
     use_checkpoint: bool
@@ -37,16 +45,20 @@ class HierarchicalModel(nn.Module):
     Args:
         img_size: side of the square images, or their height and width, in pixels.
         patch_size: side of a patch, in pixels.
+        window_size: side of a window, in patches.
+        make_block: makes the block of a place.
+        norm_last: whether merged patches are normalised after their projection.
         in_chans: channels of the images.
         num_classes: outputs of the head; 0 leaves the head out and gives the features.
-        make_block: makes the block of a place.
-        norm_layer: makes a normalisation from a number of channels.
-        norm_last: whether merged patches are normalised after their projection.
-        drop_rate: dropout after the patch embedding.
         embed_dim: channels of the first stage; each next stage has twice as many.
         depths: blocks of each stage.
         num_heads: heads of each stage.
+        padding: what stands beside the edge of a map that is no multiple of the window; attention alone asks.
+        mlp_ratio: hidden channels of a block's perceptron, as a multiple of its channels.
+        drop_rate: dropout after the patch embedding, in the perceptrons and after the attention.
+        attn_drop_rate: dropout of the attention weights.
         drop_path_rate: probability of dropping a branch in the last block; it rises from 0, linearly.
+        norm_layer: makes a normalisation from a number of channels.
         ape: whether a learned absolute position is added to each patch.
         patch_norm: whether the patch embedding is normalised.
         use_checkpoint: compute blocks again in the backward pass, to save memory.
@@ -64,17 +76,21 @@ class HierarchicalModel(nn.Module):
         self,
         img_size: int | tuple[int, int],
         patch_size: int,
-        in_chans: int,
-        num_classes: int,
-        *,
+        window_size: int,
         make_block: MakeBlock,
-        norm_layer: NormLayer,
+        *,
         norm_last: bool = False,
-        drop_rate: float = 0.0,
+        in_chans: int = 3,
+        num_classes: int = 1000,
         embed_dim: int = 96,
         depths: Sequence[int] = (2, 2, 6, 2),
         num_heads: Sequence[int] = (3, 6, 12, 24),
+        padding: Padding = "reference",
+        mlp_ratio: float = 4.0,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.1,
+        norm_layer: NormLayer = nn.LayerNorm,
         ape: bool = False,
         patch_norm: bool = True,
         use_checkpoint: bool = False,
@@ -94,9 +110,10 @@ class HierarchicalModel(nn.Module):
         self.pos_drop = nn.Dropout(drop_rate)
 
         places = _places(embed_dim, resolutions, depths, num_heads, drop_path_rate)
+        options = BlockOptions(window_size, padding, mlp_ratio, drop_rate, attn_drop_rate, norm_layer)
         stages = []
         for i, in_stage in enumerate(places):
-            blocks = [make_block(place) for place in in_stage]
+            blocks = [make_block(place, options) for place in in_stage]
             is_last = i == len(depths) - 1
             merging = None if is_last else PatchMerging(in_stage[0].dim, norm_layer, norm_last=norm_last)
             stages.append(Stage(blocks, merging, use_checkpoint=use_checkpoint))

@@ -6,9 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swin_train.kernels.window_attention import whole_windows
-from swin_train.models.hierarchical import HierarchicalModel, Shape
+from swin_train.models.hierarchical import Common, HierarchicalModel
 from swin_train.models.layers.block import Block
-from swin_train.models.layers.norm import NormLayer
 from swin_train.models.layers.place import BlockOptions, Place, fit_window
 
 
@@ -20,13 +19,8 @@ class SwinMlp(HierarchicalModel):
     Args:
         img_size: side of the square images, or their height and width, in pixels.
         patch_size: side of a patch, in pixels.
-        in_chans: channels of the images.
-        num_classes: outputs of the head; 0 leaves the head out and gives the features.
         window_size: side of a window, in patches.
-        mlp_ratio: hidden channels of a block's perceptron, as a multiple of its channels.
-        drop_rate: dropout after the patch embedding and in the perceptrons.
-        norm_layer: makes a normalisation from a number of channels.
-        shape: embed_dim, depths, num_heads and the other arguments of ``HierarchicalModel``.
+        common: ``num_classes`` and the other arguments of ``HierarchicalModel``.
 
     Raises:
         ValueError: the sizes do not fit each other; the message names both.
@@ -36,26 +30,14 @@ class SwinMlp(HierarchicalModel):
         self,
         img_size: int | tuple[int, int] = 256,
         patch_size: int = 4,
-        in_chans: int = 3,
-        num_classes: int = 1000,
         *,
         window_size: int = 8,
-        mlp_ratio: float = 4.0,
-        drop_rate: float = 0.0,
-        norm_layer: NormLayer = nn.LayerNorm,
-        **shape: Unpack[Shape],
+        **common: Unpack[Common],
     ) -> None:
-        options = BlockOptions(window_size, "reference", mlp_ratio, drop_rate, 0.0, norm_layer)
-        super().__init__(
-            img_size,
-            patch_size,
-            in_chans,
-            num_classes,
-            make_block=lambda place: SpatialMlpBlock(place, options, SpatialMlp(place, window_size)),
-            norm_layer=norm_layer,
-            drop_rate=drop_rate,
-            **shape,
-        )
+        def make_block(place: Place, options: BlockOptions) -> Block:
+            return SpatialMlpBlock(place, options, SpatialMlp(place, options))
+
+        super().__init__(img_size, patch_size, window_size, make_block, **common)
 
 
 class SpatialMlpBlock(Block):
@@ -72,11 +54,11 @@ class SpatialMlp(nn.Conv1d):
 
     Args:
         place: of the block.
-        window_size: side of a window, in tokens; the map's smaller side bounds it.
+        options: what all blocks share.
     """
 
-    def __init__(self, place: Place, window_size: int) -> None:
-        window, shift = fit_window(place.resolution, window_size, is_shifted=place.is_shifted)
+    def __init__(self, place: Place, options: BlockOptions) -> None:
+        window, shift = fit_window(place.resolution, options.window_size, is_shifted=place.is_shifted)
         width = place.num_heads * window**2
         super().__init__(width, width, kernel_size=1, groups=place.num_heads)
         self.place = place

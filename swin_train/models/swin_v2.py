@@ -14,11 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swin_train.kernels.relative_position import gather_bias, log_spaced_coordinates
-from swin_train.kernels.window_attention import Padding
-from swin_train.models.hierarchical import HierarchicalModel, Shape
+from swin_train.models.hierarchical import Common, HierarchicalModel
 from swin_train.models.layers.block import Block
 from swin_train.models.layers.kept import Kept
-from swin_train.models.layers.norm import NormLayer
 from swin_train.models.layers.place import BlockOptions, Place
 from swin_train.models.layers.window import ShiftedWindows
 
@@ -33,18 +31,11 @@ class SwinTransformerV2(HierarchicalModel):
     Args:
         img_size: side of the square images, or their height and width, in pixels.
         patch_size: side of a patch, in pixels.
-        in_chans: channels of the images.
-        num_classes: outputs of the head; 0 leaves the head out and gives the features.
         window_size: side of a window, in patches.
+        qkv_bias: whether the projections to q and v have a bias; that to k never has one.
         pretrained_window_sizes: window of each stage that the position networks were trained with; 0 is the
             model's own. Without it all are the model's own.
-        padding: what stands beside the edge of a map that is no multiple of the window.
-        mlp_ratio: hidden channels of a block's perceptron, as a multiple of its channels.
-        qkv_bias: whether the projections to q and v have a bias; that to k never has one.
-        drop_rate: dropout after the patch embedding, in the perceptrons and after the attention.
-        attn_drop_rate: dropout of the attention weights.
-        norm_layer: makes a normalisation from a number of channels.
-        shape: embed_dim, depths, num_heads and the other arguments of ``HierarchicalModel``.
+        common: ``num_classes`` and the other arguments of ``HierarchicalModel``.
 
     Raises:
         ValueError: the sizes do not fit each other; the message names both.
@@ -56,37 +47,18 @@ class SwinTransformerV2(HierarchicalModel):
         self,
         img_size: int | tuple[int, int] = 256,
         patch_size: int = 4,
-        in_chans: int = 3,
-        num_classes: int = 1000,
         *,
         window_size: int = 8,
-        pretrained_window_sizes: Sequence[int] = (),
-        padding: Padding = "reference",
-        mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
-        drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0,
-        norm_layer: NormLayer = nn.LayerNorm,
-        **shape: Unpack[Shape],
+        pretrained_window_sizes: Sequence[int] = (),
+        **common: Unpack[Common],
     ) -> None:
-        options = BlockOptions(window_size, padding, mlp_ratio, drop_rate, attn_drop_rate, norm_layer)
-
-        def make_block(place: Place) -> Block:
+        def make_block(place: Place, options: BlockOptions) -> Block:
             pretrained = pretrained_window_sizes[place.stage] if pretrained_window_sizes else 0
             attention = CosineWindowAttention(place, options, qkv_bias=qkv_bias, pretrained_window=pretrained)
             return PostNormBlock(place, options, attention)
 
-        super().__init__(
-            img_size,
-            patch_size,
-            in_chans,
-            num_classes,
-            make_block=make_block,
-            norm_layer=norm_layer,
-            norm_last=True,
-            drop_rate=drop_rate,
-            **shape,
-        )
+        super().__init__(img_size, patch_size, window_size, make_block, norm_last=True, **common)
         if pretrained_window_sizes and len(pretrained_window_sizes) != len(self.layers):
             raise ValueError(
                 f"SwinTransformerV2: pretrained_window_sizes {list(pretrained_window_sizes)} must hold one window "

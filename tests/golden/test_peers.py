@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-import timm
 import timm.models.swin_transformer as timm_v1
 import timm.models.swin_transformer_v2 as timm_v2
 import torch
@@ -49,10 +48,7 @@ def make_ours(version: Version, side: int, padding: str) -> HierarchicalModel:
 
 def make_timm(version: Version, side: int) -> nn.Module:
     family = timm_v1.SwinTransformer if version.ours is SwinTransformer else timm_v2.SwinTransformerV2
-    # strict_img_size=False: older versions build masks for unpadded maps otherwise
-    return family(
-        img_size=side, num_classes=CLASSES, window_size=version.window, strict_img_size=False, **SIZES
-    )
+    return family(img_size=side, num_classes=CLASSES, window_size=version.window, **SIZES)
 
 
 def make_torchvision(version: Version, side: int) -> nn.Module:
@@ -72,12 +68,6 @@ def make_torchvision(version: Version, side: int) -> nn.Module:
 
 
 PEERS = {"timm": (make_timm, "timm"), "torchvision": (make_torchvision, "reference")}
-
-
-def side_of(version: Version, at: str, peer: str) -> int:
-    if peer == "timm" and at == "odd" and tuple(map(int, timm.__version__.split(".")[:3])) < (1, 0, 31):
-        pytest.skip("timm before 1.0.31 builds windows for odd maps rounded down, and then pads them")
-    return getattr(version, at)
 
 
 @pytest.fixture
@@ -110,7 +100,7 @@ def test_ours_and_theirs_give_the_same_logits_for_weights_of_ours(
     with_weights: Callable, peer: str, name: str, at: str
 ) -> None:
     version, (make_theirs, padding) = VERSIONS[name], PEERS[peer]
-    side = side_of(version, at, peer)
+    side = getattr(version, at)
     ours = with_weights(make_ours(version, side, padding))
     facts = infer_facts(
         ours.state_dict(),
@@ -130,7 +120,7 @@ def test_ours_and_theirs_give_the_same_logits_for_weights_of_theirs(
     with_weights: Callable, peer: str, name: str, at: str
 ) -> None:
     version, (make_theirs, padding) = VERSIONS[name], PEERS[peer]
-    side = side_of(version, at, peer)
+    side = getattr(version, at)
     theirs = with_weights(make_theirs(version, side))
 
     ours = make_ours(version, side, padding).double().eval()

@@ -1,6 +1,7 @@
 import torch
+from torch import nn
 
-from swin_train.models.layers.place import Place
+from swin_train.models.layers.place import BlockOptions, Place
 from swin_train.models.swin_mlp import SpatialMlp, SwinMlp
 
 
@@ -9,7 +10,7 @@ def make_mixer(resolution: tuple[int, int], *, is_shifted: bool) -> SpatialMlp:
     place = Place(
         dim=4, resolution=resolution, num_heads=2, stage=0, index=1, is_shifted=is_shifted, drop_path=0.0
     )
-    return SpatialMlp(place, 3)
+    return SpatialMlp(place, BlockOptions(3, "reference", 4.0, 0.0, 0.0, nn.LayerNorm))
 
 
 def test_each_head_mixes_the_tokens_of_a_window_by_its_own_weights() -> None:
