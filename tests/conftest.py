@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +114,18 @@ def _main_command() -> Callable[..., list[str]]:
 @pytest.fixture(name="main_environment")
 def _main_environment() -> Callable[..., dict[str, str]]:
     return main_environment
+
+
+@pytest.fixture
+def assert_equal() -> Callable[[Mapping[str, Any], Mapping[str, Any]], None]:
+    """Two state dicts have the same names and the same values."""
+    import torch
+
+    def compare(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+
+    return compare
 
 
 class Site:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 from swin_train.cli.arguments import ConfigParser
 from swin_train.config import Config
+from swin_train.kernels.windows import whole_windows
 from swin_train.models.describe import Description, StageDescription, describe
 from swin_train.models.memory import TrainingMemory
-from swin_train.zoo.published import num_classes
 
 _EXAMPLES = """\
   python main.py describe --cfg swin_tiny_patch4_window7_224
@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
     """Run ``main.py describe``."""
     is_json = parser().read(argv).json
     cfg = parser().read_config(argv)
-    description, notes = describe(cfg, num_classes(cfg)), _notes(cfg)
+    description, notes = describe(cfg), _notes(cfg)
     if is_json:
         print(json.dumps({**asdict(description), "notes": notes}, indent=2))
     else:
@@ -112,7 +112,7 @@ def _padded(stage: StageDescription) -> str:
 def _padding(model: Description) -> list[str]:
     """Lines about what is padded, if anything is."""
     lines = []
-    whole = [-(-side // model.patch_size) * model.patch_size for side in model.img_size]
+    whole = [whole_windows(side, model.patch_size) for side in model.img_size]
     if whole != list(model.img_size):
         lines.append(f"images are padded to {whole[0]}x{whole[1]} pixels, to whole patches")
     if model.family == "swin_mlp" and any(stage.shift for stage in model.stages):

@@ -7,6 +7,7 @@ value in front: ``my.yaml:3: TRAIN.EPOCHS is 10; it must be more than TRAIN.WARM
 import re
 from collections.abc import Callable, Iterator, Set
 
+from swin_train.config.freeze import ALL_BUT_HEAD, parse_freeze
 from swin_train.config.schema.model import SwinMoe, SwinV2
 from swin_train.config.schema.root import Config
 
@@ -111,8 +112,12 @@ def _ranges_rise(cfg: Config) -> Findings:
 
 def _freeze_is_known(cfg: Config) -> Findings:
     stages = len(cfg.MODEL.selected.DEPTHS)
-    match = re.fullmatch(r"none|all_but_head|stages ([1-9][0-9]?)", cfg.TRAIN.FREEZE)
-    if not match or int(match[1] or 0) > stages:
+    try:
+        frozen = parse_freeze(cfg.TRAIN.FREEZE)
+        is_known = frozen == ALL_BUT_HEAD or frozen <= stages
+    except ValueError:
+        is_known = False
+    if not is_known:
         yield "TRAIN.FREEZE", f"it must be none, all_but_head, or 'stages N' with N from 1 to {stages}"
 
 

@@ -90,10 +90,15 @@ class EvalTransform:
             TooElongated: on the way it would have more pixels than any picture may.
         """
         if self.central_crop and not is_small(self.size):
-            height, width = (side * _RESIZED // _CROPPED for side in self.size)
-            image = _resize_to_cover(image, (height, width), self.resample)
+            image = _resize_to_cover(image, size_to_cover(self.size), self.resample)
             return self.normalize(_crop_centre(image, self.size))
         return self.normalize(_squash(image, self.size, self.resample))
+
+
+def size_to_cover(size: Size) -> Size:
+    """What a picture is resized to cover before an evaluation cuts its centre of ``size`` out."""
+    height, width = size
+    return height * _RESIZED // _CROPPED, width * _RESIZED // _CROPPED
 
 
 def is_small(size: Size) -> bool:

@@ -4,28 +4,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
 
 from swin_train.config import Config
 from swin_train.engine.checkpoint import read_train_json
 from swin_train.engine.commit import DamagedFolder, verify_folder
-from swin_train.engine.huggingface_processor import huggingface_processor
-from swin_train.engine.model_facts import cited_facts, cited_sizes, gather_facts, recorded_config
-from swin_train.errors import StorageError, UserError
+from swin_train.engine.header import cited_facts, cited_sizes
+from swin_train.engine.huggingface_folder import folder_files, huggingface_processor, note_on, write_folder
+from swin_train.engine.model_facts import gather_facts, recorded_config
+from swin_train.errors import UserError
 from swin_train.weights.download import local_file
-from swin_train.weights.huggingface_config import huggingface_config
 from swin_train.weights.layouts import LAYOUTS, Facts
+from swin_train.weights.layouts.huggingface_config import huggingface_config
+from swin_train.weights.metadata import class_names, value
 from swin_train.weights.read import STATE_FILE, Weights, Which, read_weights
-from swin_train.weights.write import write_text, write_torch, write_weights
+from swin_train.weights.write import write_torch, write_weights
 
 _ENDINGS = (".safetensors", ".pth")
-_WEIGHTS_FILE, _PROCESSOR_FILE, _CONFIG_FILE = "model.safetensors", "preprocessor_config.json", "config.json"
 _HUGGINGFACE = "huggingface"
-
-# How the peers pad a map that is no multiple of its window, as MODEL.PADDING says it.
-_PADDING = {"timm": "timm", "torchvision": "reference", _HUGGINGFACE: "reference"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def convert(
         StorageError: it could not be written.
     """
     if to not in LAYOUTS:
-        raise UserError(f"{to!r} is no layout of weights; there are {', '.join(LAYOUTS)}")
+        raise UserError(f"--to: {to!r} is no layout of weights; choose among {', '.join(LAYOUTS)}")
     out = Path(out)
     is_folder = _check_place(out, to, overwrite)
     path = local_file(source)
@@ -88,23 +83,23 @@ def convert(
     recorded = recorded_config(path)
     facts = gather_facts(weights, recorded, cfg)
     said = _said(path, weights, recorded)
-    metadata = (cited_facts(cfg) if cfg else {}) | said | cited_sizes(asdict(facts))
-    metadata |= {"weights": said.get("weights", which), "format": "pt"}  # transformers asks for "format"
+    metadata = _metadata(said, which, facts, cfg)
     try:
         state = LAYOUTS[to].from_official(weights.state, facts)
-        config = huggingface_config(weights.state, facts, _class_names(metadata)) if is_folder else None
+        config = huggingface_config(weights.state, facts, class_names(metadata)) if is_folder else None
     except ValueError as error:
         raise UserError(f"{source}: cannot be written in the {to} layout: {error}") from None
-    notes = weights.dropped.reasons()
+    notes, padding_note = weights.dropped.reasons(), _padding_note(to, facts, metadata)
     if config is not None:
-        notes += _write_folder(out, state, metadata, config)
+        processor = huggingface_processor(metadata)
+        write_folder(out, state, metadata, config, processor)
+        notes += note_on(processor)
     elif out.suffix == ".pth":
         write_torch(out, state, wrapper="model" if to == "official" else None)
         notes += _left_behind(said)
     else:
         write_weights(out, state, metadata)
-    notes += _padding_note(to, facts, metadata)
-    return Conversion(out, len(state), to, weights.layout, tuple(notes))
+    return Conversion(out, len(state), to, weights.layout, (*notes, *padding_note))
 
 
 def _check_place(out: Path, to: str, overwrite: bool) -> bool:
@@ -120,9 +115,7 @@ def _check_place(out: Path, to: str, overwrite: bool) -> bool:
     if out.exists() and out.is_dir() != is_folder:
         kinds = ("a file", "a folder") if is_folder else ("a folder", "a file")
         raise UserError(f"{out}: is {kinds[0]}, and {kinds[1]} is to be written; choose another name")
-    names = (_WEIGHTS_FILE, _PROCESSOR_FILE, _CONFIG_FILE)
-    files = [out / name for name in names] if is_folder else [out]
-    there = [file for file in files if file.exists()]
+    there = [file for file in (folder_files(out) if is_folder else [out]) if file.exists()]
     if there and not overwrite:
         raise UserError(f"{there[0]}: exists already; choose another name, or replace it with --overwrite")
     return is_folder
@@ -143,40 +136,14 @@ def _said(path: Path, weights: Weights, recorded: Config | None) -> dict[str, st
     said = {name: value for name, value in weights.metadata.items() if isinstance(value, str)}
     if recorded is None:
         return said
-    class_names = read_train_json(path)["run"]["class_names"]
-    return said | cited_facts(recorded) | {"class_names": json.dumps(class_names)}
+    names = read_train_json(path)["run"]["class_names"]
+    return said | cited_facts(recorded) | {"class_names": json.dumps(names)}
 
 
-def _class_names(metadata: Mapping[str, str]) -> list[str] | None:
-    try:
-        names = json.loads(metadata["class_names"])
-    except (KeyError, ValueError):  # not written by this project
-        return None
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
-
-
-def _write_folder(
-    folder: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str], config: Mapping[str, Any]
-) -> list[str]:
-    """Write the folder so that it holds either no config.json or one that belongs to its weights; return notes."""
-    processor = huggingface_processor(metadata)
-    try:
-        folder.mkdir(exist_ok=True)
-        for name in (_CONFIG_FILE, _PROCESSOR_FILE):
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error}); see to permissions") from None
-    write_weights(folder / _WEIGHTS_FILE, state, metadata)
-    if processor is not None:
-        _write_json(folder / _PROCESSOR_FILE, processor)
-    _write_json(folder / _CONFIG_FILE, config)
-    if processor is None:
-        return [f"no {_PROCESSOR_FILE}: how images are prepared is not known, or has no equal there"]
-    return []
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+def _metadata(said: Mapping[str, str], which: Which, facts: Facts, cfg: Config | None) -> dict[str, str]:
+    """Return what goes into the header: what the source says, and what else is known of its model."""
+    known = (cited_facts(cfg) if cfg else {}) | dict(said) | cited_sizes(asdict(facts))
+    return known | {"weights": said.get("weights", which), "format": "pt"}  # transformers asks for "format"
 
 
 def _left_behind(said: Mapping[str, str]) -> list[str]:
@@ -186,12 +153,8 @@ def _left_behind(said: Mapping[str, str]) -> list[str]:
 
 def _padding_note(to: str, facts: Facts, metadata: Mapping[str, str]) -> list[str]:
     """Mind a model whose maps are padded in training, and otherwise where the weights go."""
-    theirs = _PADDING.get(to)
-    try:
-        ours = json.loads(metadata["padding"])
-    except (KeyError, ValueError):  # unknown: it may be the same
-        return []
-    if theirs in (None, ours) or facts.maps is None or facts.windows is None:
+    theirs, ours = LAYOUTS[to].padding, value(metadata, "padding")
+    if theirs is None or ours in (None, theirs) or facts.maps is None or facts.windows is None:
         return []
     padded = [
         stage

@@ -16,25 +16,18 @@ from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch
 from swin_train.engine.checkpoint import check_whole, read_train_json
+from swin_train.engine.header import INPUT_KEYS
 from swin_train.engine.identity import is_same
 from swin_train.engine.precision import Precision, choose_precision
 from swin_train.errors import UserError
 from swin_train.record import Recorder
 from swin_train.tasks import Classification, build_task
 from swin_train.weights.download import local_file
+from swin_train.weights.metadata import class_names, value
 from swin_train.weights.read import read_weights
 from swin_train.zoo.load import fit_exactly
 
 logger = logging.getLogger(__name__)
-
-# Facts that travel with weights, and the keys they come from.
-_INPUTS = {
-    "img_size": "DATA.IMG_SIZE",
-    "interpolation": "DATA.INTERPOLATION",
-    "mean": "DATA.MEAN",
-    "std": "DATA.STD",
-    "padding": "MODEL.PADDING",
-}
 
 
 @dataclass(frozen=True)
@@ -115,7 +108,7 @@ def _sums(logits: Tensor, labels: Tensor, mask: Tensor, k: int) -> Tensor:
 
 def _named_checkpoint(cfg: Config) -> Path:
     if not cfg.MODEL.RESUME:
-        raise UserError("--eval needs the checkpoint to evaluate: give --resume PATH")
+        raise UserError("MODEL.RESUME: is empty, and it names the checkpoint to evaluate; give --resume PATH")
     path = local_file(cfg.MODEL.RESUME)
     if (path / "weights").is_dir():
         raise UserError(
@@ -134,25 +127,17 @@ def _training_facts(path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
             for section in ("DATA", "MODEL")
             for key, value in content["config"][section].items()
         }
-        return content["run"] | {name: settings[key] for name, key in _INPUTS.items() if key in settings}
-    facts = {}
-    for name in ("class_names", *_INPUTS):
-        try:
-            facts[name] = json.loads(metadata[name])
-        except (KeyError, TypeError, ValueError):  # not written by this project
-            continue
-    names = facts.get("class_names")
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        facts.pop("class_names", None)
-    return facts
+        return content["run"] | {name: settings[key] for name, key in INPUT_KEYS.items() if key in settings}
+    facts = {name: value(metadata, name) for name in INPUT_KEYS} | {"class_names": class_names(metadata)}
+    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def _warn_of_other_inputs(cfg: Config, facts: Mapping[str, Any]) -> None:
     """Say where the images will be prepared in another way than those that the model was trained on."""
-    now = json.loads(json.dumps({name: cfg.flat()[key] for name, key in _INPUTS.items()}))
+    now = json.loads(json.dumps({name: cfg.flat()[key] for name, key in INPUT_KEYS.items()}))
     others = [
         f"{key} {now[name]} instead of {facts[name]}"
-        for name, key in _INPUTS.items()
+        for name, key in INPUT_KEYS.items()
         if name in facts and not is_same(key, facts[name], now[name])
     ]
     if others:

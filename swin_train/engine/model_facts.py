@@ -1,6 +1,5 @@
 """What is known of the model behind a file of weights, from all that says something about it."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,28 +9,15 @@ import torch
 
 from swin_train.config import Config
 from swin_train.engine.checkpoint import read_train_json
+from swin_train.engine.header import sizes_of
 from swin_train.errors import UserError
 from swin_train.models.build import build_model
-from swin_train.models.hierarchical import HierarchicalModel
-from swin_train.models.swin_v2 import SwinTransformerV2
 from swin_train.weights.architecture import infer_architecture
 from swin_train.weights.geometry import position_scales
 from swin_train.weights.layouts import Facts, infer_facts
+from swin_train.weights.metadata import qk_scale
 from swin_train.weights.mismatch import differences
 from swin_train.weights.read import Weights
-
-# What travels with weights, and the keys that it comes from.
-_CITED_KEYS = {
-    "model": "MODEL.NAME",
-    "img_size": "DATA.IMG_SIZE",
-    "interpolation": "DATA.INTERPOLATION",
-    "crop": "TEST.CROP",
-    "mean": "DATA.MEAN",
-    "std": "DATA.STD",
-    "padding": "MODEL.PADDING",
-}
-# What travels of a model's sizes, besides: tensors alone do not tell it. ``read_geometry`` reads the windows.
-_CITED_SIZES = ("windows", "pretrained_windows", "qk_scale")
 
 
 def gather_facts(weights: Weights, recorded: Config | None, cfg: Config | None) -> Facts:
@@ -44,7 +30,7 @@ def gather_facts(weights: Weights, recorded: Config | None, cfg: Config | None) 
         facts = infer_facts(weights.state, weights.geometry)
     except ValueError as error:
         raise UserError(f"{weights.source}: {error}") from None
-    facts = replace(facts, qk_scale=_qk_scale(weights.metadata))
+    facts = replace(facts, qk_scale=qk_scale(weights.metadata))
     for config, origin in ((recorded, "the configuration recorded beside it"), (cfg, "--cfg")):
         if config is not None:
             sizes = _sizes_by(config, facts, weights, origin)
@@ -64,44 +50,12 @@ def recorded_config(path: Path) -> Config | None:
     return Config({key: value for key, value in recorded if key in known})
 
 
-def cited_facts(cfg: Config) -> dict[str, str]:
-    """Return what of a configuration travels with its weights, as JSON."""
-    return {name: json.dumps(cfg.flat()[key]) for name, key in _CITED_KEYS.items()}
-
-
-def cited_sizes(sizes: Mapping[str, Any]) -> dict[str, str]:
-    """Return those of a model's sizes that tensors alone do not tell, as JSON, where they are known."""
-    return {name: json.dumps(sizes[name]) for name in _CITED_SIZES if sizes.get(name) is not None}
-
-
-def sizes_of(model: HierarchicalModel, cfg: Config) -> dict[str, Any]:
-    """Return sizes of a model, built from ``cfg``, by their names in ``Facts``."""
-    sizes: dict[str, Any] = {
-        "windows": tuple(stage.window for stage in model.layers),
-        "img_size": model.img_size,
-    }
-    if isinstance(model, SwinTransformerV2):
-        sizes["pretrained_windows"] = model.pretrained_window_sizes
-    if cfg.MODEL.TYPE == "swin":
-        sizes["qk_scale"] = cfg.MODEL.SWIN.QK_SCALE
-    return sizes
-
-
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _qk_scale(metadata: Mapping[str, Any]) -> float | None:
-    """The factor that metadata tells; None where this project did not write it."""
-    try:
-        value = json.loads(metadata["qk_scale"])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return None
-    return value if isinstance(value, float) else None
 
 
 def _sizes_by(cfg: Config, facts: Facts, weights: Weights, origin: str) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from swin_train.distributed import Runtime, launch, parallelize, unwrap
 from swin_train.engine.checkpoint import Checkpointer
 from swin_train.engine.epoch import Pace, Run, train_epoch
 from swin_train.engine.evaluate import Evaluation, evaluate_model
+from swin_train.engine.header import cited_facts, cited_sizes, sizes_of
 from swin_train.engine.identity import RunFacts, run_facts
-from swin_train.engine.model_facts import cited_sizes, sizes_of
 from swin_train.engine.plan import RunPlan, make_plan
 from swin_train.engine.precision import Precision, choose_precision
 from swin_train.engine.run_folder import RunFolder
@@ -131,17 +131,17 @@ def _build_state(
     elif cfg.MODEL.PRETRAINED:
         logger.info("MODEL.PRETRAINED is not read: the run goes on from its own checkpoint")
     freeze(model, cfg.TRAIN.FREEZE)
-    model = parallelize(model, runtime)
+    wrapped = parallelize(model, runtime)  # which moves the model itself
     state = TrainState(
-        model=model,
-        optimizer=build_optimizer(cfg, unwrap(model), base_lr=plan.base_lr, device=runtime.device),
+        model=wrapped,
+        optimizer=build_optimizer(cfg, model, base_lr=plan.base_lr, device=runtime.device),
         scaler=precision.scaler,
         plan=plan,
-        ema=ModelEmaV3(unwrap(model), decay=cfg.TRAIN.EMA_DECAY) if cfg.TRAIN.EMA_DECAY else None,
+        ema=ModelEmaV3(model, decay=cfg.TRAIN.EMA_DECAY) if cfg.TRAIN.EMA_DECAY else None,
     )
     if is_new:
         state.step = cfg.TRAIN.START_EPOCH * plan.steps_per_epoch
-    total, trained = num_parameters(unwrap(model)), num_parameters(unwrap(model), trainable_only=True)
+    total, trained = num_parameters(model), num_parameters(model, trainable_only=True)
     logger.info(
         "%s: %.4g M parameters%s, on %d x %s in %s",
         cfg.MODEL.NAME,
@@ -203,22 +203,15 @@ def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
 def _facts(run: Run, kind: str, result: Evaluation) -> dict[str, str]:
     """Return what travels with weights: how to prepare images, and what the outputs mean; values are JSON."""
     cfg = run.cfg
-    height, width = cfg.DATA.img_size
-    facts = {
-        "model": cfg.MODEL.NAME,
-        "class_names": list(run.task.class_names),
-        "img_size": height if height == width else [height, width],
-        "interpolation": cfg.DATA.INTERPOLATION,
-        "crop": cfg.TEST.CROP,
-        "mean": list(cfg.DATA.MEAN),
-        "std": list(cfg.DATA.STD),
-        "padding": cfg.MODEL.PADDING,
+    of_the_run = {
+        "class_names": run.task.class_names,
         "step": run.state.step,
         "epoch": run.state.epoch,
         "top1": result.top1,
     }
     sizes = cited_sizes(sizes_of(cast(HierarchicalModel, unwrap(run.state.model)), cfg))
-    return {"weights": kind} | {name: json.dumps(value) for name, value in facts.items()} | sizes
+    said = {name: json.dumps(value) for name, value in of_the_run.items()}
+    return {"weights": kind} | cited_facts(cfg) | said | sizes
 
 
 def _report(folder: Path, run: Run) -> None:

@@ -55,3 +55,16 @@ def log_spaced_coordinates(window: int, pretrained_window: int = 0) -> Tensor:
     scaled = offset / max(largest, 1) * _COORDINATE_SCALE  # 1: there is nothing to scale in a window of one
     spaced = scaled.sign() * torch.log2(scaled.abs() + 1.0) / math.log2(_COORDINATE_SCALE)
     return torch.stack(torch.meshgrid(spaced, spaced, indexing="ij"), dim=-1).flatten(0, 1)
+
+
+def pretrained_window_of(largest: float, window: int) -> float:
+    """Recover the pre-training's window from the largest of ``log_spaced_coordinates``, of which it is the inverse.
+
+    Args:
+        largest: above 0.
+        window: side of the window that the coordinates are of, in tokens; 2 or more.
+
+    Returns:
+        Side of the window, in tokens; a whole number but for rounding.
+    """
+    return (window - 1) * _COORDINATE_SCALE / (_COORDINATE_SCALE**largest - 1) + 1

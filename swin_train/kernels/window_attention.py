@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from swin_train.kernels.windows import whole_windows
+
 Padding = Literal["reference", "timm", "masked"]
 """What stands beside the edge of a map that is no multiple of the window.
 
@@ -118,11 +120,6 @@ def attention_mask(
         is_map = (inside[0][:, None] < height) & (inside[1][None, :] < width)
         mask = mask.masked_fill(~_windows(is_map, window)[:, None, :], float("-inf"))
     return mask
-
-
-def whole_windows(side: int, window: int) -> int:
-    """The side after padding: the smallest multiple of ``window`` that holds it."""
-    return -(-side // window) * window
 
 
 def reference_attention(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from swin_train.config import Config
-from swin_train.kernels.window_attention import whole_windows
+from swin_train.kernels.windows import whole_windows
 from swin_train.models.hierarchical import HierarchicalModel
 from swin_train.models.layers.norm import layer_norm
 from swin_train.models.outline import check_is_built
@@ -21,13 +21,13 @@ def build_model(cfg: Config, num_classes: int | None = None) -> HierarchicalMode
 
     Args:
         cfg: the configuration.
-        num_classes: outputs of the head, such as the data has; None takes MODEL.NUM_CLASSES.
+        num_classes: outputs of the head, such as the data has; None takes ``cfg.num_classes``.
 
     Raises:
         UserError: MODEL.TYPE is not in the table.
     """
     check_is_built(cfg.MODEL.TYPE)
-    model = MODELS[cfg.MODEL.TYPE](cfg, cfg.MODEL.NUM_CLASSES if num_classes is None else num_classes)
+    model = MODELS[cfg.MODEL.TYPE](cfg, cfg.num_classes if num_classes is None else num_classes)
     _say_what_is_padded(model, cfg.MODEL.PADDING)
     return model
 

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from swin_train.models.outline import Outline, Stage
-
-POSITION_HIDDEN = 512  # channels of Swin v2's position network
+from swin_train.models.outline import POSITION_HIDDEN, Outline, StageOutline
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def _embedding_parameters(model: Outline) -> int:
     return (model.patch_values + 1 + norm + positions) * first.channels
 
 
-def stage_parameters(model: Outline, stage: Stage) -> int:
+def stage_parameters(model: Outline, stage: StageOutline) -> int:
     """Of the blocks and the merging."""
     C, hidden = stage.channels, model.hidden(stage)
     norms, perceptron = 4 * C, 2 * C * hidden + hidden + C
@@ -57,7 +55,7 @@ def stage_parameters(model: Outline, stage: Stage) -> int:
     return stage.depth * (norms + _mixer_parameters(model, stage) + perceptron) + merging
 
 
-def _mixer_parameters(model: Outline, stage: Stage) -> int:
+def _mixer_parameters(model: Outline, stage: StageOutline) -> int:
     C, heads, N = stage.channels, stage.heads, stage.window**2
     if model.family == "swin_mlp":
         return heads * N * (N + 1)
@@ -68,7 +66,7 @@ def _mixer_parameters(model: Outline, stage: Stage) -> int:
     return attention + num_offsets(stage) * heads + (3 * C if model.qkv_bias else 0)
 
 
-def num_offsets(stage: Stage) -> int:
+def num_offsets(stage: StageOutline) -> int:
     """Relative positions within a window, each with a bias of its own."""
     return (2 * stage.window - 1) ** 2
 
@@ -87,7 +85,7 @@ def embedding_product(model: Outline) -> Product:
     return Product(first.tokens, model.patch_values, first.channels)
 
 
-def stage_products(model: Outline, stage: Stage) -> Iterator[Product]:
+def stage_products(model: Outline, stage: StageOutline) -> Iterator[Product]:
     """Those of the blocks and the merging."""
     T, C, hidden = stage.tokens, stage.channels, model.hidden(stage)
     for shift in stage.shifts:
@@ -99,7 +97,7 @@ def stage_products(model: Outline, stage: Stage) -> Iterator[Product]:
         yield Product(height * width, 4 * C, 2 * C)
 
 
-def _mixer_products(model: Outline, stage: Stage, shift: int) -> Iterator[Product]:
+def _mixer_products(model: Outline, stage: StageOutline, shift: int) -> Iterator[Product]:
     T, C, N, head_dim = stage.tokens, stage.channels, stage.window**2, stage.channels // stage.heads
     windows = stage.padded_tokens(shift) // N * stage.heads  # of all heads
     if model.family == "swin_mlp":
@@ -126,7 +124,7 @@ def papers_multiply_adds(model: Outline) -> int:
     return embedding + stages + last_norm + model.num_features * model.num_classes
 
 
-def _papers_stage(model: Outline, stage: Stage) -> int:
+def _papers_stage(model: Outline, stage: StageOutline) -> int:
     T, C = stage.tokens, stage.channels
     mixing = [_papers_mixing(model, stage, shift) for shift in stage.shifts]
     block = 2 * T * C + 2 * T * C * model.hidden(stage)  # two norms, the perceptron
@@ -138,7 +136,7 @@ def _papers_stage(model: Outline, stage: Stage) -> int:
     return sum(mixing) + stage.depth * block + merging
 
 
-def _papers_mixing(model: Outline, stage: Stage, shift: int) -> int:
+def _papers_mixing(model: Outline, stage: StageOutline, shift: int) -> int:
     T, C, window = stage.tokens, stage.channels, stage.window
     if model.family == "swin_mlp":  # a shift adds a row and a column of windows
         rows, columns = (side / window + (1 if shift else 0) for side in stage.map)

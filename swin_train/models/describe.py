@@ -1,18 +1,17 @@
 """What a model is: its parameters, its multiply-adds, its shapes, the memory that it takes."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swin_train.config import Config
+from swin_train.config.freeze import ALL_BUT_HEAD, parse_freeze
 from swin_train.errors import UserError
 from swin_train.models import costs
 from swin_train.models.memory import TrainingMemory, training_memory
-from swin_train.models.outline import Outline, Stage, outline
+from swin_train.models.outline import Outline, StageOutline, outline
 
 if TYPE_CHECKING:  # describing a configuration takes no torch
     from torch import nn
-
-    from swin_train.models.hierarchical import HierarchicalModel
 
 
 def num_parameters(model: "nn.Module", *, trainable_only: bool = False) -> int:
@@ -20,22 +19,8 @@ def num_parameters(model: "nn.Module", *, trainable_only: bool = False) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
 
 
-def architecture(model: "HierarchicalModel") -> dict[str, Any]:
-    """The numbers that tell one Swin from another, under the names of its arguments."""
-    return {
-        "img_size": list(model.img_size),
-        "patch_size": model.patch_size,
-        "in_chans": model.in_chans,
-        "num_classes": model.num_classes,
-        "embed_dim": model.layers[0].dim,
-        "depths": [len(stage.blocks) for stage in model.layers],
-        "num_heads": [stage.blocks[0].place.num_heads for stage in model.layers],
-        "windows": [stage.window for stage in model.layers],
-    }
-
-
 @dataclass(frozen=True)
-class StageDescription(Stage):
+class StageDescription(StageOutline):
     """A stage with what it costs.
 
     Attributes:
@@ -85,17 +70,17 @@ class Description:
     training_memory: TrainingMemory
 
 
-def describe(cfg: Config, num_classes: int) -> Description:
+def describe(cfg: Config, num_classes: int | None = None) -> Description:
     """Describe the model that ``build_model`` makes of ``cfg``, by arithmetic: nothing is built.
 
     Args:
         cfg: the configuration.
-        num_classes: outputs of the head.
+        num_classes: outputs of the head; None takes ``cfg.num_classes``.
 
     Raises:
         UserError: MODEL.TYPE is not built by this version, or TRAIN.FREEZE leaves nothing to train.
     """
-    model = outline(cfg, num_classes)
+    model = outline(cfg, cfg.num_classes if num_classes is None else num_classes)
     products = list(costs.products(model))
     return Description(
         name=cfg.MODEL.NAME,
@@ -103,7 +88,7 @@ def describe(cfg: Config, num_classes: int) -> Description:
         img_size=model.img_size,
         patch_size=model.patch_size,
         in_chans=model.in_chans,
-        num_classes=num_classes,
+        num_classes=model.num_classes,
         padding=cfg.MODEL.PADDING,
         parameters=costs.num_parameters(model),
         multiply_adds=costs.papers_multiply_adds(model),
@@ -114,7 +99,7 @@ def describe(cfg: Config, num_classes: int) -> Description:
     )
 
 
-def _describe_stage(model: Outline, stage: Stage) -> StageDescription:
+def _describe_stage(model: Outline, stage: StageOutline) -> StageDescription:
     products = costs.stage_products(model, stage)
     return StageDescription(
         **vars(stage),
@@ -131,10 +116,9 @@ def _num_frozen_stages(rule: str, model: Outline) -> int:
     Raises:
         UserError: with the message of ``freeze``, where there is no head.
     """
-    if rule == "none":
-        return 0
-    if rule != "all_but_head":
-        return int(rule.removeprefix("stages"))
+    frozen = parse_freeze(rule)
+    if frozen != ALL_BUT_HEAD:
+        return frozen
     if not model.num_classes:
         raise UserError(
             f"TRAIN.FREEZE: {rule!r}: cannot freeze all but the head; the model has no head (num_classes is 0)"

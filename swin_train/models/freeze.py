@@ -1,12 +1,11 @@
 """Which parts of a model are not trained."""
 
-from torch import nn
-
+from swin_train.config.freeze import ALL_BUT_HEAD, parse_freeze
 from swin_train.errors import UserError
 from swin_train.models.hierarchical import HierarchicalModel
 
 
-def freeze(model: nn.Module, rule: str) -> None:
+def freeze(model: HierarchicalModel, rule: str) -> None:
     """Freeze what TRAIN.FREEZE says: none, "stages N" (the patch embedding too) or all_but_head.
 
     Call it before the optimizer is built, which leaves frozen parameters out.
@@ -14,17 +13,11 @@ def freeze(model: nn.Module, rule: str) -> None:
     Raises:
         UserError: the rule is another, or does not fit the model.
     """
-    if rule == "none":
-        return
-    if not isinstance(model, HierarchicalModel):
-        raise UserError(f"TRAIN.FREEZE: {rule!r} is not known for {type(model).__name__}; set it to none")
     try:
-        match rule.split():
-            case ["all_but_head"]:
-                model.freeze_all_but_head()
-            case ["stages", number] if number.isdigit():
-                model.freeze_stages(int(number))
-            case _:
-                raise ValueError('expected none, "stages N" or all_but_head')
+        frozen = parse_freeze(rule)
+        if frozen == ALL_BUT_HEAD:
+            model.freeze_all_but_head()
+        elif frozen:
+            model.freeze_stages(frozen)
     except ValueError as error:
         raise UserError(f"TRAIN.FREEZE: {rule!r}: {error}") from error

@@ -8,11 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swin_train.kernels.window_attention import Padding
+from swin_train.kernels.windows import stage_maps
 from swin_train.models.layers.block import Block
 from swin_train.models.layers.norm import NormLayer
 from swin_train.models.layers.patch import PatchEmbed, PatchMerging
 from swin_train.models.layers.place import BlockOptions, Place
 from swin_train.models.layers.stage import Stage
+
+DEPTHS = (2, 2, 6, 2)  # of the smallest published models
 
 MakeBlock = Callable[[Place, BlockOptions], Block]
 
@@ -83,7 +86,7 @@ class HierarchicalModel(nn.Module):
         in_chans: int = 3,
         num_classes: int = 1000,
         embed_dim: int = 96,
-        depths: Sequence[int] = (2, 2, 6, 2),
+        depths: Sequence[int] = DEPTHS,
         num_heads: Sequence[int] = (3, 6, 12, 24),
         padding: Padding = "reference",
         mlp_ratio: float = 4.0,
@@ -101,7 +104,7 @@ class HierarchicalModel(nn.Module):
         self.in_chans = in_chans
         self.num_classes = num_classes
         self.num_features = embed_dim * 2 ** (len(depths) - 1)
-        resolutions = _resolutions(self.img_size, patch_size, len(depths))
+        resolutions = stage_maps(self.img_size, patch_size, len(depths))
         self._check_sizes(embed_dim, depths, num_heads)
 
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim, norm_layer if patch_norm else None)
@@ -244,12 +247,6 @@ def _init_linear(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _resolutions(img_size: tuple[int, int], patch_size: int, num_stages: int) -> list[tuple[int, int]]:
-    """Height and width of each stage's map, in patches; each half of the one before, rounded up."""
-    units = [patch_size * 2**i for i in range(num_stages)]
-    return [(-(-img_size[0] // unit), -(-img_size[1] // unit)) for unit in units]
 
 
 def _places(

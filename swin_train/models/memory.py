@@ -34,13 +34,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from swin_train.config import Config
-from swin_train.models.costs import (
-    POSITION_HIDDEN,
-    embedding_product,
-    num_offsets,
-    num_parameters,
-)
-from swin_train.models.outline import Outline, Stage
+from swin_train.models.costs import embedding_product, num_offsets, num_parameters
+from swin_train.models.outline import POSITION_HIDDEN, Outline, StageOutline
 
 _WIDE = 4  # bytes of a float32
 _AVERAGES = {"sgd": 1}  # kept by an optimizer for each parameter; others keep two, as Adam and its kin do
@@ -172,7 +167,7 @@ def _embedding(model: Outline, setting: Setting) -> Kept:
     return Kept(patches + norm, _cast(setting, product.inner * product.columns))
 
 
-def _merging(model: Outline, stage: Stage, setting: Setting) -> Kept:
+def _merging(model: Outline, stage: StageOutline, setting: Setting) -> Kept:
     if stage.merged is None:
         return Kept()
     tokens, C = stage.merged[0] * stage.merged[1], stage.channels
@@ -210,7 +205,7 @@ def _mixer_terms(family: str, setting: Setting) -> tuple[dict[str, int], dict[st
     return dict(+narrow), dict(+wide)
 
 
-def _block(model: Outline, stage: Stage, shift: int, setting: Setting) -> Kept:
+def _block(model: Outline, stage: StageOutline, shift: int, setting: Setting) -> Kept:
     T, C, P, hidden = stage.tokens, stage.channels, stage.padded_tokens(shift), model.hidden(stage)
     weights = stage.heads * stage.window**2 * P  # of the attention to one image
     size = {"C T": C * T, "C P": C * P, "heads P": stage.heads * P, "heads N P": weights}

@@ -3,18 +3,20 @@
 They are the building code's in arithmetic; tests hold the two together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 from swin_train.config import Config
 from swin_train.errors import UserError
-from swin_train.models.layers.place import fit_window
+from swin_train.kernels.windows import fit_window, stage_maps, whole_windows
 
 FAMILIES = ("swin", "swinv2", "swin_mlp")
+POSITION_HIDDEN = 512  # channels of Swin v2's position network
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageOutline:
     """The blocks of one resolution.
 
     Attributes:
@@ -80,7 +82,7 @@ class Outline:
     qkv_bias: bool
     ape: bool
     patch_norm: bool
-    stages: tuple[Stage, ...]
+    stages: tuple[StageOutline, ...]
 
     @property
     def num_features(self) -> int:
@@ -92,7 +94,7 @@ class Outline:
         """Values of one patch of an image."""
         return self.in_chans * self.patch_size**2
 
-    def hidden(self, stage: Stage) -> int:
+    def hidden(self, stage: StageOutline) -> int:
         """Channels within the perceptron of a block."""
         return int(stage.channels * self.mlp_ratio)
 
@@ -105,10 +107,7 @@ def outline(cfg: Config, num_classes: int) -> Outline:
     """
     family, section = cfg.MODEL.TYPE, cfg.MODEL.selected
     check_is_built(family)
-    stages = [
-        _stage(cfg, i, depth, heads)
-        for i, (depth, heads) in enumerate(zip(section.DEPTHS, section.NUM_HEADS, strict=True))
-    ]
+    maps = stage_maps(cfg.DATA.img_size, section.PATCH_SIZE, len(section.DEPTHS))
     return Outline(
         family=family,
         img_size=cfg.DATA.img_size,
@@ -119,7 +118,7 @@ def outline(cfg: Config, num_classes: int) -> Outline:
         qkv_bias=section.get("QKV_BIAS", False),  # Swin-MLP has no q, k, v
         ape=section.APE,
         patch_norm=section.PATCH_NORM,
-        stages=tuple(stages),
+        stages=tuple(_stage(cfg, maps, stage) for stage in range(len(maps))),
     )
 
 
@@ -132,26 +131,19 @@ def check_is_built(family: str) -> None:
         )
 
 
-def _stage(cfg: Config, number: int, depth: int, heads: int) -> Stage:
+def _stage(cfg: Config, maps: Sequence[tuple[int, int]], stage: int) -> StageOutline:
     section = cfg.MODEL.selected
-    unit = section.PATCH_SIZE << number
-    height, width = (-(-side // unit) for side in cfg.DATA.img_size)
+    height, width = maps[stage]
     window, shift = fit_window((height, width), section.WINDOW_SIZE, is_shifted=True)
     before = window - shift if shift and cfg.MODEL.TYPE == "swin_mlp" else 0
-    is_last = number == len(section.DEPTHS) - 1
-    return Stage(
+    return StageOutline(
         map=(height, width),
-        channels=section.EMBED_DIM << number,
-        heads=heads,
-        depth=depth,
+        channels=section.EMBED_DIM << stage,
+        heads=section.NUM_HEADS[stage],
+        depth=section.DEPTHS[stage],
         window=window,
         shift=shift,
-        padded=(_whole(height, window), _whole(width, window)),
-        padded_shifted=(_whole(height + before, window), _whole(width + before, window)),
-        merged=None if is_last else (-(-height // 2), -(-width // 2)),
+        padded=(whole_windows(height, window), whole_windows(width, window)),
+        padded_shifted=(whole_windows(height + before, window), whole_windows(width + before, window)),
+        merged=maps[stage + 1] if stage + 1 < len(maps) else None,
     )
-
-
-def _whole(side: int, window: int) -> int:
-    """The smallest multiple of ``window`` that holds ``side``."""
-    return -(-side // window) * window

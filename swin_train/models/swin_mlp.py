@@ -5,10 +5,10 @@ from typing import Unpack
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swin_train.kernels.window_attention import whole_windows
+from swin_train.kernels.windows import fit_window, whole_windows
 from swin_train.models.hierarchical import Common, HierarchicalModel
 from swin_train.models.layers.block import Block
-from swin_train.models.layers.place import BlockOptions, Place, fit_window
+from swin_train.models.layers.place import BlockOptions, Place
 
 
 class SwinMlp(HierarchicalModel):

@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swin_train.kernels.relative_position import gather_bias, log_spaced_coordinates
-from swin_train.models.hierarchical import Common, HierarchicalModel
+from swin_train.models.hierarchical import DEPTHS, Common, HierarchicalModel
 from swin_train.models.layers.block import Block
-from swin_train.models.layers.kept import Kept
+from swin_train.models.layers.cached_tensor import CachedTensor
 from swin_train.models.layers.place import BlockOptions, Place
 from swin_train.models.layers.window import ShiftedWindows
+from swin_train.models.outline import POSITION_HIDDEN
 
 _MAX_LOG_SCALE = math.log(100.0)  # the largest factor of the logits, section 3.3 and the official code
 _MAX_BIAS = 16.0
-_HIDDEN = 512  # channels of the position network
 
 
 class SwinTransformerV2(HierarchicalModel):
@@ -53,17 +53,19 @@ class SwinTransformerV2(HierarchicalModel):
         pretrained_window_sizes: Sequence[int] = (),
         **common: Unpack[Common],
     ) -> None:
+        num_stages = len(common.get("depths", DEPTHS))
+        if pretrained_window_sizes and len(pretrained_window_sizes) != num_stages:
+            raise ValueError(
+                f"SwinTransformerV2: pretrained_window_sizes {list(pretrained_window_sizes)} must hold one window "
+                f"for each of the {num_stages} stages"
+            )
+
         def make_block(place: Place, options: BlockOptions) -> Block:
             pretrained = pretrained_window_sizes[place.stage] if pretrained_window_sizes else 0
             attention = CosineWindowAttention(place, options, qkv_bias=qkv_bias, pretrained_window=pretrained)
             return PostNormBlock(place, options, attention)
 
         super().__init__(img_size, patch_size, window_size, make_block, norm_last=True, **common)
-        if pretrained_window_sizes and len(pretrained_window_sizes) != len(self.layers):
-            raise ValueError(
-                f"SwinTransformerV2: pretrained_window_sizes {list(pretrained_window_sizes)} must hold one window "
-                f"for each of the {len(self.layers)} stages"
-            )
         self.pretrained_window_sizes = tuple(pretrained_window_sizes) or (0,) * len(self.layers)
 
 
@@ -105,19 +107,19 @@ class CosineWindowAttention(ShiftedWindows):
         self.q_bias = nn.Parameter(torch.zeros(self.dim)) if qkv_bias else None
         self.v_bias = nn.Parameter(torch.zeros(self.dim)) if qkv_bias else None
         self.cpb_mlp = nn.Sequential(
-            nn.Linear(2, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, self.num_heads, bias=False)
+            nn.Linear(2, POSITION_HIDDEN), nn.ReLU(), nn.Linear(POSITION_HIDDEN, self.num_heads, bias=False)
         )
         self.qkv = nn.Linear(self.dim, 3 * self.dim, bias=False)
         self.proj = nn.Linear(self.dim, self.dim)
 
         coordinates = log_spaced_coordinates(self.window, pretrained_window)
         self.register_buffer("relative_coords_table", coordinates, persistent=False)
-        self._kept_bias = Kept()
+        self._cached_bias = CachedTensor()
 
     def bias(self, index: Tensor) -> Tensor:
         """[num_heads, N, N] for the [N, N] of ``index``; without gradients computed only after a change."""
         parameters = list(self.cpb_mlp.parameters())
-        return self._kept_bias.get(parameters, len(index), lambda: gather_bias(self.bias_table(), index))
+        return self._cached_bias.get(parameters, len(index), lambda: gather_bias(self.bias_table(), index))
 
     def bias_table(self) -> Tensor:  # noqa: D102
         coordinates = self.relative_coords_table.to(self.logit_scale.dtype)

@@ -11,6 +11,7 @@ from swin_train.data.loader import Batch, EvalFeed, TrainFeed
 from swin_train.data.sampler import BatchGeometry
 from swin_train.errors import UserError
 from swin_train.models.build import build_model
+from swin_train.models.hierarchical import HierarchicalModel
 
 
 class Classification:
@@ -40,7 +41,7 @@ class Classification:
         assert self.train_data is not None, "opened without its training set"
         return fingerprint(self.train_data)
 
-    def build_model(self) -> nn.Module:
+    def build_model(self) -> HierarchicalModel:
         """Return the model with a head for the classes of the data, on the CPU."""
         return build_model(self.cfg, num_classes=self.num_classes)
 

@@ -4,26 +4,22 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from swin_train.config.schema.root import NUM_CLASSES_22K
 from swin_train.errors import UserError
+from swin_train.kernels.windows import stage_maps
 from swin_train.weights.architecture import infer_architecture
-from swin_train.weights.imagenet22k import NUM_CLASSES_1K, NUM_CLASSES_22K, rows_of_1k_in_22k
+from swin_train.weights.geometry import Geometry
+from swin_train.weights.imagenet22k import NUM_CLASSES_1K, rows_of_1k_in_22k
 from swin_train.weights.mismatch import check_same_architecture, differences
-from swin_train.weights.names import NOTHING, Dropped
+from swin_train.weights.read import Weights
 from swin_train.weights.report import Report
-from swin_train.weights.resize import Grid, Resized, resize_all
+from swin_train.weights.resize import Resized, resize_all
 
 _HEAD = ("head.weight", "head.bias")
 
 
 def adapt(
-    state: Mapping[str, Tensor],
-    target: Mapping[str, Tensor],
-    *,
-    source: str,
-    old_map: Grid | None = None,
-    new_map: Grid | None = None,
-    dropped: Dropped = NOTHING,
-    layout: str = "official",
+    weights: Weights, target: Mapping[str, Tensor], geometry: Geometry
 ) -> tuple[dict[str, Tensor], Report]:
     """Bring weights to the shapes of a target, which may lie on the meta device.
 
@@ -31,42 +27,31 @@ def adapt(
     one of 1,000; any other head of another size is dropped, and the target's stays as it is initialised.
 
     Args:
-        state: what a file holds, under published names.
-        target: what a model needs.
-        source: the file, as messages name it.
-        old_map: the file's first feature map, in patches; unknown, a square.
-        new_map: the model's first feature map, in patches; unknown, a square.
-        dropped: what was left behind in the file, for the report.
-        layout: that of the file, for the report.
+        weights: what a file holds and tells.
+        target: what a model needs, by its published names.
+        geometry: of that model.
 
     Returns:
         The adapted tensors, each with the name and shape of one in ``target``, and what was done.
 
     Raises:
         UserError: the weights are of another architecture, or a tensor is missing, unknown or misshapen; the
-            message starts with ``source``.
+            message starts with the file.
     """
-    check_same_architecture(state, target, source)
-    adapted, resized = resize_all(state, target, old_map=old_map, new_map=new_map)
+    check_same_architecture(weights.state, target, str(weights))
+    adapted, resized = _resize(weights, target, geometry)
     head, fresh = _fit_head(adapted, target)
     problems = differences(adapted, target, ignored=fresh)
     if problems:
-        raise UserError(f"{source}: does not fit the model. {problems}")
+        raise UserError(f"{weights}: does not fit the model. {problems}")
 
     interpolated = {tensor.name for tensor in resized}
     kept = tuple(name for name in adapted if name not in interpolated)
-    return adapted, Report(kept, tuple(resized), head, fresh, dropped, layout)
+    return adapted, Report(kept, tuple(resized), head, fresh, weights.dropped, weights.layout)
 
 
 def adapt_exactly(
-    state: Mapping[str, Tensor],
-    target: Mapping[str, Tensor],
-    *,
-    source: str,
-    old_windows: tuple[int, ...] | None,
-    new_windows: tuple[int, ...] | None,
-    old_map: Grid | None = None,
-    new_map: Grid | None = None,
+    weights: Weights, target: Mapping[str, Tensor], geometry: Geometry
 ) -> tuple[dict[str, Tensor], list[Resized]]:
     """Bring weights to a target as evaluation needs them: each name and each shape equal.
 
@@ -74,13 +59,9 @@ def adapt_exactly(
     smaller windows come from small maps alone: then bias tables and absolute positions are interpolated.
 
     Args:
-        state: what a file holds, under published names.
-        target: what a model needs.
-        source: the file, as messages name it.
-        old_windows: side of each of the file's windows, in tokens, where it is known.
-        new_windows: side of each of the model's windows, in tokens, where it is known.
-        old_map: the file's first feature map, in patches; unknown, a square.
-        new_map: the model's first feature map, in patches; unknown, a square.
+        weights: what a file holds and tells.
+        target: what a model needs, by its published names.
+        geometry: of that model.
 
     Returns:
         The weights, and those that were interpolated.
@@ -88,18 +69,31 @@ def adapt_exactly(
     Raises:
         UserError: they differ from the target; the message names both architectures.
     """
-    check_same_architecture(state, target, source)
-    adapted: dict[str, Tensor] = dict(state)
+    check_same_architecture(weights.state, target, str(weights))
+    adapted: dict[str, Tensor] = dict(weights.state)
     resized: list[Resized] = []
-    if old_windows and new_windows and max(old_windows) == max(new_windows):
-        adapted, resized = resize_all(state, target, old_map=old_map, new_map=new_map)
+    theirs, ours = weights.geometry.windows, geometry.windows
+    if theirs and ours and max(theirs) == max(ours):
+        adapted, resized = _resize(weights, target, geometry)
     problems = differences(adapted, target)
     if problems:
         raise UserError(
-            f"{source}: is not a checkpoint of this model. The file: {infer_architecture(state)}. "
+            f"{weights}: is not a checkpoint of this model. The file: {infer_architecture(weights.state)}. "
             f"The model: {infer_architecture(target)}. {problems}"
         )
     return adapted, resized
+
+
+def _resize(
+    weights: Weights, target: Mapping[str, Tensor], geometry: Geometry
+) -> tuple[dict[str, Tensor], list[Resized]]:
+    """Interpolate between the first feature maps of the file and of the model, where image sizes are known."""
+    patch_size = infer_architecture(target).patch_size
+    old_map, new_map = (
+        None if size is None or patch_size is None else stage_maps(size, patch_size, num_stages=1)[0]
+        for size in (weights.geometry.img_size, geometry.img_size)
+    )
+    return resize_all(weights.state, target, old_map=old_map, new_map=new_map)
 
 
 def _fit_head(adapted: dict[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, tuple[str, ...]]:

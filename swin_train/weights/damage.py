@@ -7,11 +7,8 @@ from pathlib import Path
 
 _LONGEST_HEADER = 100_000_000  # bytes that safetensors allows
 _TEXT = 64  # bytes that tell text from anything else
-_ENDS = (
-    EOFError,
-    IndexError,
-    struct.error,
-)  # what torch's reader of older files raises where one ends too early
+# What torch's reader of older files raises where one ends too early.
+_ENDS = (EOFError, IndexError, struct.error)
 
 
 def describe_damage(file: Path, error: Exception) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import torch.hub
 
 from swin_train.errors import StorageError, UserError
-from swin_train.weights.write import flush_to_disk
+from swin_train.weights.write import put_in_place
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,12 @@ def local_file(path_or_url: str | Path) -> Path:
         with _one_process_at_a_time(file):
             if not file.is_file():  # nobody was faster
                 digest = _download(url, file)
-    _say_which(url, file, digest)
+    if digest is None:
+        digest = _sha256(file)
+        _check_copy(url, file, digest)
+        _say_which(f"{url} was downloaded before:", file, digest)
+    else:
+        _say_which(f"{url} is now", file, digest)
     return file
 
 
@@ -129,9 +134,7 @@ def _download(url: str, file: Path) -> str:
         with part.open("wb") as sink:
             digest = _receive(url, sink)
         _check_hash(url, file.name, digest)
-        flush_to_disk(part)
-        part.replace(file)
-        flush_to_disk(file.parent)
+        put_in_place(part, file)
     except OSError as error:  # those of the network are UserErrors by now
         raise _unwritable(file, error) from None
     finally:
@@ -203,21 +206,22 @@ def _check_hash(url: str, name: str, digest: str) -> None:
         )
 
 
-def _say_which(url: str, file: Path, downloaded: str | None) -> None:
-    """Log which file is used, and check one that was in the cache; ``downloaded`` is the hash of one that was not."""
+def _check_copy(url: str, file: Path, digest: str) -> None:
     expected = _hash_in(file.name)
-    digest = downloaded or _sha256(file)
     if expected and not digest.startswith(expected):
         raise UserError(
             f"{file}: the copy of {url} has the SHA-256 {digest}, and by its name it must begin with {expected}: "
             f"it is damaged; delete it, and it is downloaded again"
         )
+
+
+def _say_which(origin: str, file: Path, digest: str) -> None:
     logger.info(
         "%s %s, SHA-256 %s%s",
-        f"{url} is now" if downloaded else f"{url} was downloaded before:",
+        origin,
         file,
         digest,
-        ", as its name says" if expected else "; its name holds no hash to check it against",
+        ", as its name says" if _hash_in(file.name) else "; its name holds no hash to check it against",
     )
 
 

@@ -1,6 +1,5 @@
 """What a file tells about windows and images, from shapes and from buffers that a model computes itself."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from swin_train.kernels.relative_position import log_spaced_coordinates
+from swin_train.kernels.relative_position import log_spaced_coordinates, pretrained_window_of
 from swin_train.weights.architecture import infer_architecture
+from swin_train.weights.metadata import img_size, whole_numbers
 from swin_train.weights.values import has_values
 
 _LARGEST_COORDINATE = 8.0  # log-spaced; those in use are below 2
@@ -43,28 +43,28 @@ def position_scales(windows: tuple[int, ...], pretrained_windows: tuple[int, ...
     return tuple(0 if window == 1 else pretrained or window for window, pretrained in pairs)
 
 
-def other_scales(
-    geometry: Geometry, windows: tuple[int, ...], pretrained_windows: tuple[int, ...]
-) -> str | None:
+def other_scales(theirs: Geometry, ours: Geometry) -> str | None:
     """Say what to set where a Swin v2 scales its position bias by other windows than the file's weights know.
 
     The same weights fit any window, so nothing else would tell: outputs would only be worse.
 
     Args:
-        geometry: what the file told.
-        windows: of the model's stages, after its maps have bounded them.
-        pretrained_windows: those that the model is given; 0 is its own.
+        theirs: what the file told.
+        ours: the model's.
     """
-    if geometry.windows is None or geometry.pretrained_windows is None:
-        return None
-    theirs = position_scales(geometry.windows, geometry.pretrained_windows)
-    ours = position_scales(windows, pretrained_windows)
-    if all(old in (new, 0) or not new for old, new in zip(theirs, ours, strict=True)):
+    old, new = (_scales(geometry) for geometry in (theirs, ours))
+    if old is None or new is None or all(a in (b, 0) or not b for a, b in zip(old, new, strict=True)):
         return None
     return (
-        f"its position biases were learned in windows of {list(theirs)}, the model scales them by "
-        f"{list(ours)}; set MODEL.SWINV2.PRETRAINED_WINDOW_SIZES to {list(theirs)}"
+        f"its position biases were learned in windows of {list(old)}, the model scales them by "
+        f"{list(new)}; set MODEL.SWINV2.PRETRAINED_WINDOW_SIZES to {list(old)}"
     )
+
+
+def _scales(geometry: Geometry) -> tuple[int, ...] | None:
+    if geometry.windows is None or geometry.pretrained_windows is None:
+        return None
+    return position_scales(geometry.windows, geometry.pretrained_windows)
 
 
 def read_geometry(state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Geometry:
@@ -73,13 +73,13 @@ def read_geometry(state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> G
     stages = sorted({int(found[1]) for name in state if (found := _STAGE.match(name))})
     blocks = [f"layers.{stage}.blocks.0." for stage in stages]
     windows = _all_known([_window(state, block) for block in blocks])
-    windows = windows or _cited(metadata, "windows", len(stages), at_least=1)
+    windows = windows or whole_numbers(metadata, "windows", len(stages), at_least=1)
     pretrained = None
     if family == "swinv2" and windows is not None:
         pairs = zip(blocks, windows, strict=True)
         pretrained = _all_known([_pretrained_window(state, block, window) for block, window in pairs])
-        pretrained = pretrained or _cited(metadata, "pretrained_windows", len(stages), at_least=0)
-    return Geometry(windows, pretrained, _img_size(metadata))
+        pretrained = pretrained or whole_numbers(metadata, "pretrained_windows", len(stages), at_least=0)
+    return Geometry(windows, pretrained, img_size(metadata))
 
 
 def windows_of(state: Mapping[str, Tensor]) -> tuple[int, ...] | None:
@@ -140,32 +140,11 @@ def _pretrained_window(state: Mapping[str, Tensor], block: str, window: int) -> 
     largest = float(table[(-1,) * table.ndim])  # the farthest offset of all comes last
     if not _ROUNDING < largest < _LARGEST_COORDINATE:
         return None
-    # The inverse of log_spaced_coordinates at the farthest offset; half precision rounds the table.
-    pretrained = round((window - 1) * 8 / (8**largest - 1)) + 1
+    pretrained = round(pretrained_window_of(largest, window))  # half precision rounds the table
     expected = float(log_spaced_coordinates(window, pretrained)[-1, 0])
     if abs(expected - largest) > _ROUNDING:
         return None
     return 0 if pretrained == window else pretrained
-
-
-def _img_size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Height and width in pixels; this project writes one side where both are the same."""
-    side = _cited(metadata, "img_size", 1, at_least=1)
-    if side is not None:
-        return side[0], side[0]
-    sides = _cited(metadata, "img_size", 2, at_least=1)
-    return None if sides is None else (sides[0], sides[1])
-
-
-def _cited(metadata: Mapping[str, Any], name: str, count: int, *, at_least: int) -> tuple[int, ...] | None:
-    """Whole numbers that this project's metadata hold as JSON; None where something else stands there."""
-    try:
-        value = json.loads(metadata[name])
-    except (KeyError, TypeError, ValueError, RecursionError):  # not written by this project
-        return None
-    numbers = value if isinstance(value, list) else [value]
-    is_right = len(numbers) == count and all(type(number) is int and number >= at_least for number in numbers)
-    return tuple(numbers) if is_right else None
 
 
 def _all_known(values: list[int | None]) -> tuple[int, ...] | None:

@@ -2,7 +2,6 @@
 
 from importlib.resources import files
 
-NUM_CLASSES_22K = 21_841
 NUM_CLASSES_1K = 1_000
 
 # Class 850 of ImageNet-1K, n04399382, stands under another synset in ImageNet-22K.

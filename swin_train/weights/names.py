@@ -1,4 +1,4 @@
-"""Names in a state dict: wrappers' prefixes off, the layout told, and what stays behind with its reason."""
+"""Names in a state dict: wrappers' prefixes off, and the layout told."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from swin_train.weights.layouts import LAYOUTS, Layout, recognise
-from swin_train.weights.layouts.layout import is_buffer, is_pretraining, renamed
-from swin_train.weights.values import has_values
+from swin_train.weights.layouts.dropped import Dropped
+from swin_train.weights.layouts.layout import is_pretraining, renamed
 
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel and averages, torch.compile
 _AVERAGE = "ema."  # timm's first ModelEma keeps the model under this
@@ -17,54 +17,22 @@ _MMPRETRAIN = ".attn.w_msa."
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """How many tensors of a file stay behind, by their reason; ``reasons`` says it in words.
-
-    Attributes:
-        buffers: index tables, masks and constants, which a model computes itself.
-        pretraining: SimMIM's mask token and decoder.
-        key_biases: thirds of biases that torchvision's Swin v2 stores and sets to zero in each forward.
-        counters: how many steps an average of weights is of.
-    """
-
-    buffers: int = 0
-    pretraining: int = 0
-    key_biases: int = 0
-    counters: int = 0
-
-    def reasons(self) -> list[str]:
-        """One part of a sentence for each reason that there is."""
-        said = (
-            (self.buffers, "buffer", "(recomputed)"),
-            (self.pretraining, "tensor", "of the pre-training"),
-            (self.key_biases, "key bias", "(torchvision sets them to zero)"),
-            (self.counters, "counter", "of the averaging"),
-        )
-        return [f"dropped {count} {_plural(what, count)} {why}" for count, what, why in said if count]
-
-
-NOTHING = Dropped()
-
-
-@dataclass(frozen=True)
 class PlainNames:
     """A state dict without wrappers, under the names of its layout.
 
     Attributes:
-        state: weights, as ``layout.to_official`` takes them.
+        state: weights and buffers, as ``layout.to_official`` takes them.
         layout: that of the names; the official one where they are no Swin's.
-        dropped: what is not in ``state``.
-        published: all tensors, the buffers too, under the names that ``layout.official_name`` gives them.
+        dropped: what is not in ``state``: counters, and what SimMIM keeps beside its encoder.
     """
 
     state: dict[str, Tensor]
     layout: Layout
     dropped: Dropped
-    published: dict[str, Tensor]
 
 
 def plain_names(state: Mapping[str, Tensor]) -> PlainNames:
-    """Take wrappers, buffers and pre-training parts off a state dict, and tell its layout.
+    """Take wrappers off a state dict, and tell its layout.
 
     The layout is told before "encoder." is taken for SimMIM's: models of Hugging Face have one too.
 
@@ -85,22 +53,8 @@ def plain_names(state: Mapping[str, Tensor]) -> PlainNames:
     if layout is None:
         _refuse_other_prefixes(bare)
         layout = LAYOUTS["official"]
-    return _sorted_out(bare, layout, num_counters, is_simmim=is_simmim)
-
-
-def _sorted_out(bare: dict[str, Tensor], layout: Layout, num_counters: int, *, is_simmim: bool) -> PlainNames:
-    published = {name: layout.official_name(name) for name in bare}
-    may_pretrain = is_simmim or layout.name == "huggingface"
-    buffers = {name for name, tensor in bare.items() if is_buffer(name) or _is_zero_key_bias(name, tensor)}
-    pretraining = {name for name, new in published.items() if may_pretrain and is_pretraining(new)}
-    kept = {name: tensor for name, tensor in bare.items() if name not in buffers | pretraining}
-    key_biases = 0
-    if layout.name == "torchvision":
-        key_biases = sum(
-            name.replace("qkv.bias", "logit_scale") in kept for name in kept if "qkv.bias" in name
-        )
-    dropped = Dropped(len(buffers), len(pretraining), key_biases, num_counters)
-    return PlainNames(kept, layout, dropped, {new: bare[name] for name, new in published.items()})
+    kept = {name: tensor for name, tensor in bare.items() if not (is_simmim and is_pretraining(name))}
+    return PlainNames(kept, layout, Dropped(pretraining=len(bare) - len(kept), counters=num_counters))
 
 
 def _without_wrappers(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
@@ -116,11 +70,6 @@ def _without_wrapper(name: str) -> str:
     while name.startswith(_WRAPPER_PREFIXES):
         name = name.partition(".")[2]
     return name.replace("._orig_mod.", ".")  # blocks that were compiled one by one
-
-
-def _is_zero_key_bias(name: str, tensor: Tensor) -> bool:
-    """timm's Swin v2 has a bias of the keys that is 0 and no parameter; any other one would matter."""
-    return name.endswith(".attn.k_bias") and has_values(tensor) and not tensor.any()
 
 
 def _refuse_other_prefixes(names: Collection[str]) -> None:
@@ -141,9 +90,3 @@ def _other_prefix(name: str) -> str | None:
     parts = name.split(".")[:4]
     prefixes = (".".join(parts[:count]) + "." for count in range(1, len(parts)))
     return next((prefix for prefix in prefixes if recognise([name.removeprefix(prefix)])), None)
-
-
-def _plural(what: str, count: int) -> str:
-    if count == 1:
-        return what
-    return f"{what}es" if what.endswith("s") else f"{what}s"

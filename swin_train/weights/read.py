@@ -14,7 +14,8 @@ from torch import Tensor
 from swin_train.errors import UserError
 from swin_train.weights.damage import describe_damage
 from swin_train.weights.geometry import UNKNOWN, Geometry, read_geometry
-from swin_train.weights.names import NOTHING, Dropped, plain_names
+from swin_train.weights.layouts.dropped import NOTHING, Dropped
+from swin_train.weights.names import plain_names
 from swin_train.weights.values import has_values
 
 Which = Literal["raw", "ema"]
@@ -40,7 +41,6 @@ _HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (OrderedDict, "argparse.Namespace"),
 ]
 
-
 # How torch's weights-only reader names what it refuses.
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 
@@ -65,16 +65,6 @@ class Weights:
     layout: str = "official"
     geometry: Geometry = UNKNOWN
 
-    @property
-    def num_buffers(self) -> int:
-        """Index tables and masks that were left behind; a model computes its own."""
-        return self.dropped.buffers
-
-    @property
-    def num_pretraining(self) -> int:
-        """Tensors left behind that only pre-training needs (SimMIM's decoder and mask token)."""
-        return self.dropped.pretraining
-
     def __str__(self) -> str:
         return self.source if self.layout == "official" else f"{self.source} ({self.layout} layout)"
 
@@ -98,13 +88,16 @@ def read_weights(path: str | Path, which: Which = "raw") -> Weights:
         state, metadata = _read_torch(file, which)
     try:
         plain = plain_names(state)
+        layout = plain.layout
         for name, tensor in plain.state.items():
-            _check_values(tensor, f"{path}: {name}")
-        official = plain.layout.to_official(plain.state)
+            if layout.reason_to_drop(name, tensor) is None:
+                _check_values(tensor, f"{path}: {name}")
+        official, dropped = layout.to_official(plain.state)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
-    geometry = read_geometry(plain.published, metadata)
-    return Weights(official, str(path), metadata, plain.dropped, plain.layout.name, geometry)
+    with_buffers = {layout.official_name(name): tensor for name, tensor in plain.state.items()}
+    geometry = read_geometry(with_buffers, metadata)
+    return Weights(official, str(path), metadata, plain.dropped + dropped, layout.name, geometry)
 
 
 def _check_values(tensor: Tensor, where: str) -> None:

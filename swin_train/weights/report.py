@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from swin_train.weights.names import NOTHING, Dropped
+from swin_train.weights.layouts.dropped import NOTHING, Dropped
 from swin_train.weights.resize import Resized
 
 

@@ -60,9 +60,7 @@ def _write_whole(path: Path, save: Callable[[Path], object]) -> None:
     try:
         try:
             save(temporary)
-            flush_to_disk(temporary)
-            temporary.replace(path)
-            flush_to_disk(path.parent)  # the new name itself
+            put_in_place(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
@@ -94,6 +92,13 @@ def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         separate[name] = tensor.clone() if is_shared else tensor
         seen.add(memory.data_ptr())
     return separate
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a written file its name, so that it is there whole or not at all, also after a crash."""
+    flush_to_disk(temporary)
+    temporary.replace(path)
+    flush_to_disk(path.parent)  # the new name itself
 
 
 def flush_to_disk(path: Path) -> None:

@@ -12,7 +12,6 @@ from swin_train.models.build import build_model
 from swin_train.models.features import StageFeatures
 from swin_train.models.hierarchical import HierarchicalModel
 from swin_train.zoo.load import load_pretrained
-from swin_train.zoo.published import num_classes as num_classes_of
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ def create_model(
     cfg = load_config(path, [*opts, *size])
     if features_only:
         num_classes = 0
-    model = build_model(cfg, num_classes_of(cfg) if num_classes is None else num_classes)
+    model = build_model(cfg, num_classes)
     if pretrained is not None:
         logger.info("%s: %s", pretrained, load_pretrained(model, pretrained))
     return StageFeatures(model, out_indices) if features_only else model

@@ -3,9 +3,6 @@
 import fnmatch
 from dataclasses import dataclass
 
-from swin_train.config import Config
-from swin_train.weights.imagenet22k import NUM_CLASSES_22K
-
 _RELEASES = "https://github.com/SwinTransformer/storage/releases/download"
 
 
@@ -135,9 +132,3 @@ def list_models(pattern: str = "*") -> list[ModelCard]:
     Source: the tables in MODELHUB.md of the official repository and in the README of SimMIM's.
     """
     return [card for card in _CARDS if fnmatch.fnmatchcase(card.name, pattern)]
-
-
-def num_classes(cfg: Config) -> int:
-    """The classes of a configuration: MODEL.NUM_CLASSES where it is given, else those of DATA.DATASET."""
-    is_22k = cfg.DATA.DATASET == "imagenet22K" and not cfg.is_given("MODEL.NUM_CLASSES")
-    return NUM_CLASSES_22K if is_22k else cfg.MODEL.NUM_CLASSES

@@ -13,7 +13,6 @@ from swin_train.models.costs import num_parameters, papers_multiply_adds
 from swin_train.models.describe import describe
 from swin_train.models.describe import num_parameters as parameters_of
 from swin_train.models.outline import outline
-from swin_train.zoo.published import num_classes
 
 GOLDEN = Path(__file__).parent
 OFFICIAL = {Path(path).stem for path in json.loads((GOLDEN / "official_configs.json").read_text())}
@@ -71,8 +70,8 @@ def test_every_official_configuration_is_accounted_for() -> None:
 def test_parameters_and_multiply_adds_are_the_reference_s(name: str) -> None:
     cfg = load_config(name)
     with torch.device("meta"):
-        model = build_model(cfg, num_classes(cfg))
-    described = outline(cfg, num_classes(cfg))
+        model = build_model(cfg)
+    described = outline(cfg, cfg.num_classes)
     expected, giga_multiply_adds = COSTS[name]
 
     found = parameters_of(model)
@@ -96,7 +95,7 @@ def test_what_is_not_built_yet_is_refused_in_the_same_words(name: str) -> None:
     cfg = load_config(name)
 
     with pytest.raises(UserError) as of_describe:
-        describe(cfg, num_classes(cfg))
+        describe(cfg)
     with pytest.raises(UserError) as of_build:
         build_model(cfg)
 
@@ -110,4 +109,4 @@ def test_what_is_not_built_yet_is_refused_in_the_same_words(name: str) -> None:
 def test_activations_are_those_that_timm_publishes(name: str, millions: float, decimals: int) -> None:
     cfg = load_config(name)
 
-    assert round(describe(cfg, num_classes(cfg)).activations / 1e6, decimals) == millions
+    assert round(describe(cfg).activations / 1e6, decimals) == millions

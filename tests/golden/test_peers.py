@@ -42,13 +42,14 @@ VERSIONS = {
 SIZES_OF_IMAGES = ["native", "ragged", "odd"]
 
 
-def make_ours(version: Version, side: int, padding: str) -> HierarchicalModel:
-    return version.ours(side, num_classes=CLASSES, window_size=version.window, padding=padding, **SIZES)
+def make_ours(version: Version, side: int, padding: str, **options: Any) -> HierarchicalModel:
+    sizes = {"num_classes": CLASSES, "window_size": version.window, **SIZES}
+    return version.ours(side, padding=padding, **sizes, **options)
 
 
-def make_timm(version: Version, side: int) -> nn.Module:
+def make_timm(version: Version, side: int, **options: Any) -> nn.Module:
     family = timm_v1.SwinTransformer if version.ours is SwinTransformer else timm_v2.SwinTransformerV2
-    return family(img_size=side, num_classes=CLASSES, window_size=version.window, **SIZES)
+    return family(img_size=side, num_classes=CLASSES, window_size=version.window, **SIZES, **options)
 
 
 def make_torchvision(version: Version, side: int) -> nn.Module:
@@ -124,7 +125,20 @@ def test_ours_and_theirs_give_the_same_logits_for_weights_of_theirs(
     theirs = with_weights(make_theirs(version, side))
 
     ours = make_ours(version, side, padding).double().eval()
-    ours.load_state_dict(LAYOUTS[peer].to_official(theirs.state_dict()))
+    ours.load_state_dict(LAYOUTS[peer].to_official(theirs.state_dict())[0])
+
+    assert_equal_logits(logits(ours, side), logits(theirs, side))
+
+
+def test_timm_gives_our_logits_for_windows_that_a_small_map_bounds_and_for_those_of_pre_training(
+    with_weights: Callable,
+) -> None:
+    side, pretrained = 192, (12, 12, 12, 6)  # maps of 48, 24, 12 and 6
+    ours = with_weights(make_ours(VERSIONS["v2"], side, "timm", pretrained_window_sizes=pretrained))
+    facts = infer_facts(ours.state_dict(), Geometry((8, 8, 8, 6), pretrained, (side, side)))
+
+    theirs = make_timm(VERSIONS["v2"], side, pretrained_window_sizes=pretrained).double().eval()
+    theirs.load_state_dict(LAYOUTS["timm"].from_official(ours.state_dict(), facts))
 
     assert_equal_logits(logits(ours, side), logits(theirs, side))
 

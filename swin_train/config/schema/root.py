@@ -15,6 +15,8 @@ from swin_train.config.schema.train import Train
 # Keys whose default differs from the reference's on purpose, each with the reason.
 DIFFERENT_DEFAULTS: Mapping[str, str] = MappingProxyType({})
 
+NUM_CLASSES_22K = 21_841  # of ImageNet-22K, as the authors trained on it
+
 
 class Config(Section):
     """All settings of a run; read-only.
@@ -80,6 +82,12 @@ class Config(Section):
         if key not in dict(self.walk()):
             raise KeyError(f"{key} is no configuration key.{did_you_mean(key)}")
         return key in self.origins
+
+    @property
+    def num_classes(self) -> int:
+        """The classes of a model without data: MODEL.NUM_CLASSES where it is given, else those of DATA.DATASET."""
+        is_22k = self.DATA.DATASET == "imagenet22K" and not self.is_given("MODEL.NUM_CLASSES")
+        return NUM_CLASSES_22K if is_22k else self.MODEL.NUM_CLASSES
 
     @property
     def amp_enabled(self) -> bool:

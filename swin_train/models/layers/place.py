@@ -1,11 +1,9 @@
 """What a block is told about itself: its place in the model, and what all blocks share."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the outline of a model reads this file without torch
-    from swin_train.kernels.window_attention import Padding
-    from swin_train.models.layers.norm import NormLayer
+from swin_train.kernels.window_attention import Padding
+from swin_train.models.layers.norm import NormLayer
 
 
 @dataclass(frozen=True)
@@ -36,19 +34,8 @@ class BlockOptions:
     """What all blocks of a model share; see ``HierarchicalModel`` and the families for the meanings."""
 
     window_size: int
-    padding: "Padding"
+    padding: Padding
     mlp_ratio: float
     drop_rate: float
     attn_drop_rate: float
-    norm_layer: "NormLayer"
-
-
-def fit_window(resolution: tuple[int, int], window: int, *, is_shifted: bool) -> tuple[int, int]:
-    """Window and shift at a resolution: the smaller side bounds the window, which is then not shifted.
-
-    Source: the official code, which bounds both sides of the window by the smaller side of the map.
-    """
-    side = min(resolution)
-    if side <= window:
-        return side, 0
-    return window, window // 2 if is_shifted else 0
+    norm_layer: NormLayer

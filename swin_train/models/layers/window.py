@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from swin_train.kernels.relative_position import gather_bias, relative_position_index
 from swin_train.kernels.window_attention import attention_mask, window_attention
-from swin_train.models.layers.place import BlockOptions, Place, fit_window
+from swin_train.kernels.windows import fit_window
+from swin_train.models.layers.place import BlockOptions, Place
 
 
 class ShiftedWindows(nn.Module):

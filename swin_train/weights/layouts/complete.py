@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterator
 
 from swin_train.weights.layouts.facts import Facts
+from swin_train.weights.mismatch import listed
 
-_MOST_NAMED = 10  # names in one message
 _ATTENTION = {
     "swin": ("attn.relative_position_bias_table", "attn.qkv.weight", "attn.proj.weight", "attn.proj.bias"),
     "swinv2": (
@@ -34,7 +34,7 @@ def check_complete(names: Collection[str], facts: Facts) -> None:
     unknown = [name for name in names if name not in known]
     problems = [("missing", missing), ("unknown", unknown)]
     if missing or unknown:
-        found = ". ".join(f"{kind.capitalize()}: {_listed(names)}" for kind, names in problems if names)
+        found = ". ".join(f"{kind.capitalize()}: {listed(names)}" for kind, names in problems if names)
         raise ValueError(f"is not a whole Swin of depths {list(facts.depths)}; expected each weight. {found}")
 
 
@@ -66,8 +66,3 @@ def _names(facts: Facts, qkv_bias: bool) -> Iterator[str]:
 
 def _pair(layer: str) -> tuple[str, str]:
     return f"{layer}.weight", f"{layer}.bias"
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMED])
-    return f"{shown} and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else shown

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from swin_train.kernels.windows import stage_maps
 from swin_train.weights.architecture import infer_architecture
 from swin_train.weights.geometry import Geometry
 
@@ -48,9 +49,7 @@ class Facts:
         """Height and width of each stage's map, in tokens; an odd side is padded before it is halved."""
         if self.img_size is None:
             return None
-        steps = [self.patch_size * 2**i for i in range(len(self.depths))]
-        height, width = self.img_size
-        return tuple((-(-height // step), -(-width // step)) for step in steps)
+        return tuple(stage_maps(self.img_size, self.patch_size, len(self.depths)))
 
 
 def infer_facts(state: Mapping[str, Tensor], geometry: Geometry) -> Facts:
@@ -60,13 +59,10 @@ def infer_facts(state: Mapping[str, Tensor], geometry: Geometry) -> Facts:
         ValueError: the state dict is not of a whole Swin.
     """
     found = infer_architecture(state)
-    if found.family is None or None in (found.embed_dim, found.patch_size, found.in_chans):
+    if found.family is None or found.embed_dim is None or found.patch_size is None or found.in_chans is None:
         raise ValueError(
             "is not the weights of a Swin; expected patch_embed.proj.weight and stages of blocks"
         )
-    assert found.embed_dim is not None
-    assert found.patch_size is not None
-    assert found.in_chans is not None
     head = state.get("head.weight")
     return Facts(
         family=found.family,

@@ -12,20 +12,21 @@ from torch import Tensor
 
 from swin_train.weights.geometry import windows_of
 from swin_train.weights.layouts import limits
-from swin_train.weights.layouts.complete import check_complete
+from swin_train.weights.layouts.dropped import NOTHING, Dropped
 from swin_train.weights.layouts.facts import Facts
 from swin_train.weights.layouts.layout import (
+    OFFICIAL_BLOCK,
     Layout,
-    is_buffer,
+    Reason,
+    computed,
     is_pretraining,
-    renamed,
+    swapped,
     with_prefix_replaced,
 )
 
 _PEER = "huggingface"
 _MODEL = re.compile(r"(swin|swinv2)\.")  # absent where the model was saved without a head
 _BLOCK = re.compile(r"encoder\.layers\.(\d{1,9})\.blocks\.(\d{1,9})\.")
-_OFFICIAL_BLOCK = re.compile(r"layers\.(\d{1,9})\.blocks\.(\d{1,9})\.")
 
 # Their name, ours; the first that fits counts.
 _OUTSIDE_BLOCKS = (
@@ -76,10 +77,14 @@ def official_name(name: str) -> str:
     return with_prefix_replaced(name, _OUTSIDE_BLOCKS)
 
 
-def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """See ``Layout``."""
-    published = renamed(state, official_name)
-    result = {name: t for name, t in published.items() if not is_buffer(name) and not is_pretraining(name)}
+def reason_to_drop(name: str, tensor: Tensor) -> Reason | None:
+    """See ``Layout``. Models of masked image modelling have the same names as classifiers, and some beside."""
+    return "pretraining" if is_pretraining(official_name(name)) else computed(name, tensor)
+
+
+def join(published: dict[str, Tensor]) -> tuple[dict[str, Tensor], Dropped]:
+    """See ``Layout``: q, k and v become one tensor."""
+    result = dict(published)
     for query in [name for name in result if ".attn.query." in name]:
         attention, _, kind = query.partition("query.")
         if kind == "bias" and f"{attention}logit_scale" in result:  # v2: the keys have no bias
@@ -88,15 +93,12 @@ def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             )
         else:
             result[f"{attention}qkv.{kind}"] = torch.cat(_taken(result, attention, kind, _PARTS))
-    return result
+    return result, NOTHING
 
 
 def from_official(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
     """See ``Layout``."""
-    limits.refuse_other_families(facts, _PEER)
-    check_complete(state, facts)
-    limits.refuse_plain_patches(facts, _PEER)
-    limits.refuse_scaled_attention(facts, _PEER)
+    limits.refuse_what_no_peer_has(state, facts, _PEER)
     if facts.family == "swin":
         limits.refuse_differing_windows(windows_of(state) or (), _PEER)
     else:
@@ -152,11 +154,12 @@ def _refuse_other_bounds(facts: Facts) -> None:
 def _huggingface_name(name: str, family: str) -> str:
     if name.startswith("head."):
         return name.replace("head.", "classifier.")
-    if block := _OFFICIAL_BLOCK.match(name):
-        rest = with_prefix_replaced(name[block.end() :], [(ours, theirs) for theirs, ours in _IN_BLOCKS])
+    if block := OFFICIAL_BLOCK.match(name):
+        rest = with_prefix_replaced(name[block.end() :], swapped(_IN_BLOCKS))
         return f"{family}.encoder.layers.{block[1]}.blocks.{block[2]}.{rest}"
-    outside = [(ours, theirs) for theirs, ours in _OUTSIDE_BLOCKS]
-    return f"{family}.{with_prefix_replaced(name, outside)}"
+    return f"{family}.{with_prefix_replaced(name, swapped(_OUTSIDE_BLOCKS))}"
 
 
-HUGGINGFACE = Layout(_PEER, recognises, official_name, to_official, from_official)
+HUGGINGFACE = Layout(
+    _PEER, recognises, official_name, from_official, reason_to_drop, join, padding="reference"
+)

@@ -1,17 +1,42 @@
 """What a layout of state dicts is, and how names are exchanged."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
+from swin_train.kernels.window_attention import Padding
+from swin_train.weights.layouts.dropped import NOTHING, Dropped
 from swin_train.weights.layouts.facts import Facts
+from swin_train.weights.values import has_values
+
+Reason = Literal["buffers", "pretraining"]  # a field of ``Dropped``
+State = dict[str, Tensor]
+
+OFFICIAL_BLOCK = re.compile(r"layers\.(\d{1,9})\.blocks\.(\d{1,9})\.")
 
 # Buffers that a model computes itself, by the last part of their names.
-BUFFERS = frozenset({"relative_position_index", "relative_coords_table", "attn_mask"})
+_BUFFERS = frozenset({"relative_position_index", "relative_coords_table", "attn_mask"})
 
 # Parts of SimMIM's model beside the Swin: a token for masked patches, and one convolution.
 _PRETRAINING = frozenset({"mask_token", "decoder.0.weight", "decoder.0.bias"})
+
+
+def computed(name: str, tensor: Tensor) -> Reason | None:
+    """Say that a model computes a tensor of any layout itself, where it does.
+
+    timm's Swin v2 has a bias of the keys that is 0 and no parameter; any other one would matter.
+    """
+    is_buffer = name.rpartition(".")[2] in _BUFFERS
+    is_zero_key_bias = name.endswith(".attn.k_bias") and has_values(tensor) and not tensor.any()
+    return "buffers" if is_buffer or is_zero_key_bias else None
+
+
+def as_it_is(state: State) -> tuple[State, Dropped]:
+    """Join nothing: each tensor is one of the published ones."""
+    return state, NOTHING
 
 
 @dataclass(frozen=True)
@@ -22,27 +47,50 @@ class Layout:
         name: as on the command line and in reports.
         recognises: whether names, free of wrappers' prefixes, are of this layout.
         official_name: the published name of one tensor of this layout, buffers included.
-        to_official: a state dict of this layout -> the same weights under published names and in published
-            shapes, without buffers and pre-training parts. Names that no Swin has stay, for the caller to
-            report. Raises ValueError where parts of one weight are missing or do not fit.
-        from_official: the inverse. Raises ValueError, "what is wrong; what would be right", for what the
-            target cannot express.
+        from_official: a state dict of published names -> the same weights in this layout. Raises ValueError,
+            "what is wrong; what would be right", for what the library cannot express.
+        reason_to_drop: why a tensor, by its name in this layout, is no weight; None for a weight.
+        join: weights under their published names -> the same in the published shapes, and what was dropped of
+            them. Raises ValueError where parts of one weight are missing or do not fit.
+        padding: how the library pads a map that is no multiple of its window; None where it is our own choice.
     """
 
     name: str
     recognises: Callable[[Collection[str]], bool]
     official_name: Callable[[str], str]
-    to_official: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-    from_official: Callable[[Mapping[str, Tensor], Facts], dict[str, Tensor]]
+    from_official: Callable[[Mapping[str, Tensor], Facts], State]
+    reason_to_drop: Callable[[str, Tensor], Reason | None] = computed
+    join: Callable[[State], tuple[State, Dropped]] = as_it_is
+    padding: Padding | None = None
+
+    def to_official(self, state: Mapping[str, Tensor]) -> tuple[State, Dropped]:
+        """The weights of a state dict of this layout under published names and in published shapes.
+
+        Names that no Swin has stay, for the caller to report.
+
+        Args:
+            state: free of wrappers' prefixes.
+
+        Returns:
+            The weights, and how many tensors stay behind.
+
+        Raises:
+            ValueError: two names become one, or the parts of a weight are missing or do not fit.
+        """
+        reasons = {name: self.reason_to_drop(name, tensor) for name, tensor in state.items()}
+        kept = {name: tensor for name, tensor in state.items() if reasons[name] is None}
+        joined, dropped = self.join(renamed(kept, self.official_name))
+        found = list(reasons.values())
+        return joined, dropped + Dropped(found.count("buffers"), found.count("pretraining"))
 
 
-def renamed(state: Mapping[str, Tensor], new_name: Callable[[str], str]) -> dict[str, Tensor]:
+def renamed(state: Mapping[str, Tensor], new_name: Callable[[str], str]) -> State:
     """The same tensors in the same order under new names.
 
     Raises:
         ValueError: two names become one.
     """
-    result: dict[str, Tensor] = {}
+    result: State = {}
     for name, tensor in state.items():
         new = new_name(name)
         if new in result:
@@ -59,9 +107,9 @@ def with_prefix_replaced(name: str, pairs: Iterable[tuple[str, str]]) -> str:
     return name
 
 
-def is_buffer(name: str) -> bool:
-    """Whether a model computes the tensor of this name itself, in any layout."""
-    return name.rpartition(".")[2] in BUFFERS
+def swapped(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The pairs for the way back."""
+    return tuple((new, old) for old, new in pairs)
 
 
 def is_pretraining(official_name: str) -> bool:

@@ -1,16 +1,29 @@
 """What other libraries' Swins cannot express. Each function raises ValueError where that is met."""
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from swin_train.weights.architecture import TITLES
+from swin_train.weights.layouts.complete import check_complete
 from swin_train.weights.layouts.facts import Facts
 
 
-def refuse_other_families(facts: Facts, peer: str) -> None:
+def refuse_what_no_peer_has(state: Mapping[str, Tensor], facts: Facts, peer: str) -> None:
+    """Another family, a weight more or less than a Swin has, and the options that only the authors' code has."""
+    _refuse_other_families(facts, peer)
+    check_complete(state, facts)
+    _refuse_plain_patches(facts, peer)
+    _refuse_scaled_attention(facts, peer)
+
+
+def _refuse_other_families(facts: Facts, peer: str) -> None:
     """The peers have Swin v1 and v2 only."""
     if facts.family not in ("swin", "swinv2"):
         raise ValueError(f"{peer} has no {TITLES[facts.family]}; keep the official layout")
 
 
-def refuse_plain_patches(facts: Facts, peer: str) -> None:
+def _refuse_plain_patches(facts: Facts, peer: str) -> None:
     """A patch embedding that is not normalised."""
     if not facts.patch_norm:
         raise ValueError(
@@ -27,7 +40,7 @@ def refuse_absolute_positions(facts: Facts, peer: str) -> None:
         )
 
 
-def refuse_scaled_attention(facts: Facts, peer: str) -> None:
+def _refuse_scaled_attention(facts: Facts, peer: str) -> None:
     """Attention logits with a factor of their own."""
     if facts.qk_scale is not None:
         raise ValueError(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from swin_train.weights.layouts.complete import check_complete
 from swin_train.weights.layouts.facts import Facts
-from swin_train.weights.layouts.layout import Layout, is_buffer, renamed
+from swin_train.weights.layouts.layout import Layout
 
 _BLOCK = re.compile(r"layers\.\d{1,9}\.blocks\.\d{1,9}\.(norm1|norm2|attn|mlp|spatial_mlp)\.")
 
@@ -22,15 +22,10 @@ def official_name(name: str) -> str:
     return name.replace(".attn.rpe_mlp.", ".attn.cpb_mlp.")
 
 
-def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """See ``Layout``."""
-    return renamed({name: t for name, t in state.items() if not is_buffer(name)}, official_name)
-
-
 def from_official(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
     """The same weights; the authors' code computes the buffers anew and loads without them."""
     check_complete(state, facts)
     return dict(state)
 
 
-OFFICIAL = Layout("official", recognises, official_name, to_official, from_official)
+OFFICIAL = Layout("official", recognises, official_name, from_official)

@@ -9,9 +9,8 @@ from collections.abc import Collection, Mapping
 from torch import Tensor
 
 from swin_train.weights.layouts import limits, official
-from swin_train.weights.layouts.complete import check_complete
 from swin_train.weights.layouts.facts import Facts
-from swin_train.weights.layouts.layout import Layout, is_buffer, renamed
+from swin_train.weights.layouts.layout import Layout, renamed
 
 _PEER = "timm"
 _STAGE = re.compile(r"layers\.(\d{1,9})\.(blocks|downsample)\.")
@@ -32,18 +31,10 @@ def official_name(name: str) -> str:
     return _with_merging_moved(name, -1).replace("head.fc.", "head.")
 
 
-def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """See ``Layout``."""
-    return renamed({name: t for name, t in state.items() if not is_buffer(name)}, official_name)
-
-
 def from_official(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
     """See ``Layout``."""
-    limits.refuse_other_families(facts, _PEER)
-    check_complete(state, facts)
+    limits.refuse_what_no_peer_has(state, facts, _PEER)
     limits.refuse_absolute_positions(facts, _PEER)
-    limits.refuse_plain_patches(facts, _PEER)
-    limits.refuse_scaled_attention(facts, _PEER)
     limits.refuse_oblong_maps(facts, facts.windows, _PEER)
     return renamed(state, _timm_name)
 
@@ -59,4 +50,4 @@ def _with_merging_moved(name: str, step: int) -> str:
     return f"layers.{int(found[1]) + step}.downsample.{name[found.end() :]}"
 
 
-TIMM = Layout(_PEER, recognises, official_name, to_official, from_official)
+TIMM = Layout(_PEER, recognises, official_name, from_official, padding="timm")

@@ -13,14 +13,14 @@ from torch import Tensor
 from swin_train.kernels.relative_position import log_spaced_coordinates, relative_position_index
 from swin_train.weights.geometry import position_scales, windows_of
 from swin_train.weights.layouts import limits
-from swin_train.weights.layouts.complete import check_complete, has_qkv_bias
+from swin_train.weights.layouts.complete import has_qkv_bias
+from swin_train.weights.layouts.dropped import Dropped
 from swin_train.weights.layouts.facts import Facts
-from swin_train.weights.layouts.layout import Layout, is_buffer, renamed, with_prefix_replaced
+from swin_train.weights.layouts.layout import OFFICIAL_BLOCK, Layout, swapped, with_prefix_replaced
 
 _PEER = "torchvision"
 _BLOCK = re.compile(r"features\.(\d{1,9})\.(\d{1,9})\.(attn|norm1|norm2|mlp)\.")
 _MERGING = re.compile(r"features\.(\d{1,9})\.(norm|reduction)\.")
-_OFFICIAL_BLOCK = re.compile(r"layers\.(\d{1,9})\.blocks\.(\d{1,9})\.")
 _OFFICIAL_MERGING = re.compile(r"layers\.(\d{1,9})\.downsample\.")
 
 # torchvision's name, ours.
@@ -43,9 +43,9 @@ def official_name(name: str) -> str:
     return with_prefix_replaced(name, _PATCHES)
 
 
-def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def join(published: dict[str, Tensor]) -> tuple[dict[str, Tensor], Dropped]:
     """See ``Layout``. Of v2's bias, the third for the keys goes: torchvision sets it to zero in each forward."""
-    published = renamed({name: t for name, t in state.items() if not is_buffer(name)}, official_name)
+    num_key_biases = 0
     result: dict[str, Tensor] = {}
     for name, tensor in published.items():
         block, is_bias, _ = name.partition("attn.qkv.bias")
@@ -57,16 +57,14 @@ def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 f"{name} has the shape {tuple(tensor.shape)}; expected three parts of one length"
             )
         result[f"{block}attn.q_bias"], _, result[f"{block}attn.v_bias"] = tensor.chunk(3)
-    return result
+        num_key_biases += 1
+    return result, Dropped(key_biases=num_key_biases)
 
 
 def from_official(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
     """See ``Layout``. The buffers are written, because torchvision asks for each of them when it loads."""
-    limits.refuse_other_families(facts, _PEER)
-    check_complete(state, facts)
+    limits.refuse_what_no_peer_has(state, facts, _PEER)
     limits.refuse_absolute_positions(facts, _PEER)
-    limits.refuse_plain_patches(facts, _PEER)
-    limits.refuse_scaled_attention(facts, _PEER)
     if not has_qkv_bias(state):
         raise ValueError(
             f"q, k, v have no bias, {_PEER}'s always do; choose timm, or keep the official layout"
@@ -140,12 +138,12 @@ def _with_joined_bias(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _torchvision_name(name: str) -> str:
-    if found := _OFFICIAL_BLOCK.match(name):
-        rest = with_prefix_replaced(name[found.end() :], [(ours, theirs) for theirs, ours in _MLP])
+    if found := OFFICIAL_BLOCK.match(name):
+        rest = with_prefix_replaced(name[found.end() :], swapped(_MLP))
         return f"features.{2 * int(found[1]) + 1}.{found[2]}.{rest}"
     if found := _OFFICIAL_MERGING.match(name):
         return f"features.{2 * int(found[1]) + 2}.{name[found.end() :]}"
-    return with_prefix_replaced(name, [(ours, theirs) for theirs, ours in _PATCHES])
+    return with_prefix_replaced(name, swapped(_PATCHES))
 
 
-TORCHVISION = Layout(_PEER, recognises, official_name, to_official, from_official)
+TORCHVISION = Layout(_PEER, recognises, official_name, from_official, join=join, padding="reference")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from swin_train.config import Config, load_config
@@ -88,3 +89,14 @@ def fail() -> Callable[..., str]:
         return str(error.value)
 
     return run
+
+
+@pytest.fixture
+def header() -> Callable[[Path], dict[str, str]]:
+    """What a file of weights says beside them."""
+
+    def read(path: Path) -> dict[str, str]:
+        with safe_open(path, framework="pt") as content:
+            return content.metadata()
+
+    return read

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from timm.models.swin_transformer import SwinTransformer as TimmSwin
 from timm.models.swin_transformer_v2 import SwinTransformerV2 as TimmSwinV2
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import swin_transformer as torchvision_swin
 
 from swin_train.engine import convert as convert_module
@@ -22,20 +21,10 @@ NUM_CLASSES = 3
 FOLDER = ["config.json", "model.safetensors", "preprocessor_config.json"]
 
 
-def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
-
-
-def header(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="pt") as content:
-        return content.metadata()
-
-
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_weights_come_back_from_every_layout_as_they_were(
-    published: Path, model: nn.Module, layout: str, ending: str, tmp_path: Path
+    assert_equal: Callable, published: Path, model: nn.Module, layout: str, ending: str, tmp_path: Path
 ) -> None:
     there, back = tmp_path / f"there{ending}", tmp_path / f"back{ending}"
 
@@ -58,7 +47,7 @@ def test_a_result_reads_as_one_line(published: Path, family: str, tmp_path: Path
 
 
 def test_the_official_pth_file_holds_the_weights_as_the_reference_reads_them(
-    published: Path, model: nn.Module, tmp_path: Path
+    assert_equal: Callable, published: Path, model: nn.Module, tmp_path: Path
 ) -> None:
     convert(published, tmp_path / "w.pth", "official")
 
@@ -102,7 +91,13 @@ def test_another_library_loads_the_pth_file_and_gives_the_same_logits(
 
 
 def test_a_folder_for_hugging_face_has_weights_and_their_description(
-    tiny: Callable, published: Path, model: nn.Module, family: str, tmp_path: Path
+    assert_equal: Callable,
+    header: Callable,
+    tiny: Callable,
+    published: Path,
+    model: nn.Module,
+    family: str,
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "hf"
 

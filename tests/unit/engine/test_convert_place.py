@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from swin_train.engine import convert as convert_module
+from swin_train.engine import huggingface_folder
 from swin_train.engine.convert import convert
 from swin_train.errors import StorageError
 from swin_train.models.build import build_model
@@ -16,7 +16,7 @@ FOLDER = ["config.json", "model.safetensors", "preprocessor_config.json"]
 
 def test_an_unknown_layout_is_refused(fail: Callable, published: Path, tmp_path: Path) -> None:
     assert fail(published, tmp_path / "w.pth", "mmpretrain") == (
-        "'mmpretrain' is no layout of weights; there are official, timm, torchvision, huggingface"
+        "--to: 'mmpretrain' is no layout of weights; choose among official, timm, torchvision, huggingface"
     )
 
 
@@ -101,7 +101,7 @@ def test_a_folder_whose_weights_were_not_written_has_no_description(
     def fail(*arguments: object) -> None:
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(convert_module, "write_weights", fail)
+    monkeypatch.setattr(huggingface_folder, "write_weights", fail)
     with pytest.raises(StorageError, match="the disk is full"):
         convert(published, out, "huggingface", cfg=cfg, overwrite=True)
 

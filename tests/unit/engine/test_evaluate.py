@@ -8,8 +8,9 @@ from torch import nn
 from swin_train.config import load_config
 from swin_train.data.loader import EvalBatch
 from swin_train.distributed import Runtime
-from swin_train.engine.evaluate import _warn_of_other_inputs, evaluate_model
+from swin_train.engine.evaluate import _named_checkpoint, _warn_of_other_inputs, evaluate_model
 from swin_train.engine.precision import choose_precision
+from swin_train.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -91,3 +92,8 @@ def test_inputs_that_differ_from_those_of_the_training_are_said(caplog, now, fac
     assert caplog.messages == (
         [f"x.safetensors: evaluated with {warning} of its training"] if warning else []
     )
+
+
+def test_evaluating_no_checkpoint_is_refused():
+    with pytest.raises(UserError, match=r"MODEL.RESUME: is empty, .*; give --resume PATH"):
+        _named_checkpoint(load_config(None))

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from swin_train.config import to_dict
 from swin_train.engine.commit import commit_folder
@@ -18,18 +17,8 @@ from swin_train.weights.read import read_weights
 from swin_train.weights.write import save_tensors, write_weights
 
 
-def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
-
-
-def header(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="pt") as content:
-        return content.metadata()
-
-
 def test_what_our_files_say_of_themselves_goes_along(
-    published: Path, model: nn.Module, tmp_path: Path
+    header: Callable, published: Path, model: nn.Module, tmp_path: Path
 ) -> None:
     names = ["kitten", "Kätzchen", "猫"]
     facts = {"class_names": json.dumps(names), "img_size": "16", "mean": "[0.5]", "weights": "raw"}
@@ -40,7 +29,9 @@ def test_what_our_files_say_of_themselves_goes_along(
     assert facts.items() <= header(tmp_path / "timm.safetensors").items()
 
 
-def test_averaged_weights_stay_known_as_such(tiny: Callable, make_model: Callable, tmp_path: Path) -> None:
+def test_averaged_weights_stay_known_as_such(
+    header: Callable, tiny: Callable, make_model: Callable, tmp_path: Path
+) -> None:
     state = make_model(tiny("swin")).state_dict()
     write_weights(tmp_path / "best_ema.safetensors", state, {"weights": "ema"})
 
@@ -50,7 +41,12 @@ def test_averaged_weights_stay_known_as_such(tiny: Callable, make_model: Callabl
 
 
 def test_windows_stay_known_where_the_layout_has_no_buffers(
-    tiny: Callable, make_model: Callable, save_published: Callable, fail: Callable, tmp_path: Path
+    header: Callable,
+    tiny: Callable,
+    make_model: Callable,
+    save_published: Callable,
+    fail: Callable,
+    tmp_path: Path,
 ) -> None:
     cfg = tiny("swinv2", MODEL__SWINV2__PRETRAINED_WINDOW_SIZES=[3, 0])
     published = save_published(tmp_path / "published.pth", make_model(cfg))
@@ -120,7 +116,7 @@ def test_weights_without_a_head_are_those_of_a_configuration_with_one(
 
 
 def test_windows_that_the_file_does_not_tell_come_from_the_configuration(
-    tiny: Callable, make_model: Callable, fail: Callable, tmp_path: Path
+    assert_equal: Callable, tiny: Callable, make_model: Callable, fail: Callable, tmp_path: Path
 ) -> None:
     cfg = tiny("swinv2")
     model = make_model(cfg)
@@ -208,7 +204,13 @@ def step_folder(tiny: Callable, make_model: Callable, family: str, tmp_path: Pat
 
 @pytest.mark.parametrize(("which", "added"), [("raw", 0), ("ema", 1)])
 def test_a_step_folder_gives_the_weights_asked_for_and_what_the_run_recorded(
-    step_folder: Path, model: nn.Module, which: Any, added: int, tmp_path: Path
+    assert_equal: Callable,
+    header: Callable,
+    step_folder: Path,
+    model: nn.Module,
+    which: Any,
+    added: int,
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "w.safetensors"
 

@@ -6,6 +6,7 @@ import torch
 from swin_train.kernels.relative_position import (
     gather_bias,
     log_spaced_coordinates,
+    pretrained_window_of,
     relative_position_index,
 )
 
@@ -46,3 +47,10 @@ def test_coordinates_are_spaced_by_the_logarithm() -> None:
 def test_coordinates_keep_the_scale_of_the_pre_training(window: int, pretrained: int, largest: float) -> None:
     # official.md's figures, measured on the reference: windows 12 and 6 fine-tuned at 16 and 8
     assert log_spaced_coordinates(window, pretrained).max().item() == pytest.approx(largest, abs=5e-4)
+
+
+@pytest.mark.parametrize(("window", "pretrained"), [(2, 2), (7, 12), (16, 12), (24, 16)])
+def test_the_largest_coordinate_tells_the_window_of_the_pre_training(window: int, pretrained: int) -> None:
+    largest = log_spaced_coordinates(window, pretrained).max().item()
+
+    assert pretrained_window_of(largest, window) == pytest.approx(pretrained, rel=1e-5)  # float32

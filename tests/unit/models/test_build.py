@@ -5,8 +5,9 @@ from swin_train.config import load_config
 from swin_train.errors import UserError
 from swin_train.kernels.relative_position import log_spaced_coordinates
 from swin_train.models.build import build_model
-from swin_train.models.describe import architecture, num_parameters
+from swin_train.models.describe import describe, num_parameters
 from swin_train.models.freeze import freeze
+from swin_train.models.swin import SwinTransformer
 from swin_train.models.swin_v2 import SwinTransformerV2
 
 SMALL = [
@@ -29,16 +30,13 @@ def test_a_configuration_becomes_its_model() -> None:
 
     model = build_model(cfg)
 
-    assert architecture(model) == {
-        "img_size": [16, 16],
-        "patch_size": 2,
-        "in_chans": 3,
-        "num_classes": 7,
-        "embed_dim": 8,
-        "depths": [2, 2],
-        "num_heads": [2, 4],
-        "windows": [4, 4],
-    }
+    assert isinstance(model, SwinTransformer)
+    assert (model.img_size, model.patch_size, model.in_chans, model.num_classes) == ((16, 16), 2, 3, 7)
+    assert [len(stage.blocks) for stage in model.layers] == [2, 2]
+    assert [(stage.dim, stage.blocks[0].place.num_heads, stage.window) for stage in model.layers] == [
+        (8, 2, 4),
+        (16, 4, 4),
+    ]
     assert model.absolute_pos_embed is not None
     assert model.layers[1].blocks[1].drop_path2.probability == pytest.approx(0.2)
 
@@ -95,11 +93,6 @@ def test_a_freezing_rule_that_does_not_fit_is_refused(rule: str, message: str) -
         freeze(model, rule)
 
 
-def test_freezing_what_is_not_a_swin_is_refused() -> None:
-    with pytest.raises(UserError, match="'all_but_head' is not known for Linear"):
-        freeze(torch.nn.Linear(1, 1), "all_but_head")
-
-
 @pytest.mark.parametrize(
     ("rule", "num_trainable"), [("none", 63), ("stages 1", 30), ("stages 2", 4), ("all_but_head", 2)]
 )
@@ -110,3 +103,21 @@ def test_freezing_rules(rule: str, num_trainable: int) -> None:
 
     assert sum(p.requires_grad for p in model.parameters()) == num_trainable
     assert (num_parameters(model, trainable_only=True) < num_parameters(model)) == (rule != "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "opts", "expected"),
+    [
+        ("swin_tiny_patch4_window7_224", [], 1000),
+        ("swin_tiny_patch4_window7_224", ["MODEL.NUM_CLASSES", 7], 7),
+        ("swin_tiny_patch4_window7_224_22k", [], 21841),
+        ("swin_tiny_patch4_window7_224_22k", ["MODEL.NUM_CLASSES", 7], 7),
+    ],
+)
+def test_the_classes_are_the_given_ones_or_the_data_set_s(name: str, opts: list, expected: int) -> None:
+    cfg = load_config(name, opts)
+
+    assert cfg.num_classes == expected
+    with torch.device("meta"):
+        assert build_model(cfg).num_classes == expected
+    assert describe(cfg).num_classes == expected

@@ -10,7 +10,7 @@ import torch
 from swin_train.config import load_config
 from swin_train.errors import UserError
 from swin_train.models.build import build_model
-from swin_train.models.describe import architecture, describe, num_parameters
+from swin_train.models.describe import describe, num_parameters
 from swin_train.models.freeze import freeze
 
 REPO = Path(__file__).resolve().parents[3]
@@ -82,22 +82,6 @@ def test_memory_counts_the_parameters_that_are_trained(rule: str) -> None:
     memory = describe(cfg, 1000).training_memory
 
     assert memory.trained_parameters == num_parameters(model, trainable_only=True)
-
-
-def test_an_architecture_is_told_with_its_windows() -> None:
-    with torch.device("meta"):
-        model = build_model(load_config(TINY))
-
-    assert architecture(model) == {
-        "img_size": [224, 224],
-        "patch_size": 4,
-        "in_chans": 3,
-        "num_classes": 1000,
-        "embed_dim": 96,
-        "depths": [2, 2, 6, 2],
-        "num_heads": [3, 6, 12, 24],
-        "windows": [7, 7, 7, 7],
-    }
 
 
 def test_describing_imports_no_torch() -> None:

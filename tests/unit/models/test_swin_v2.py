@@ -69,11 +69,12 @@ def test_without_bias_there_are_no_bias_parameters() -> None:
     model(IMAGES).sum().backward()
 
 
-def test_windows_of_the_pre_training_are_one_for_each_stage() -> None:
+@pytest.mark.parametrize("windows", [(6,), (12, 12, 6)])
+def test_windows_of_the_pre_training_are_one_for_each_stage(windows: tuple[int, ...]) -> None:
     with pytest.raises(
-        ValueError, match=r"pretrained_window_sizes \[12, 12, 6\] must hold one window for each of"
+        ValueError, match=rf"pretrained_window_sizes \[{windows[0]}.*one window for each of the 2"
     ):
-        make_model(pretrained_window_sizes=(12, 12, 6))
+        make_model(pretrained_window_sizes=windows)
 
 
 def test_biases_are_computed_in_full_precision_under_autocast() -> None:

@@ -1,12 +1,15 @@
 """What the tests of weights share: the state dict of a whole Swin, small, under its published names."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+
+from swin_train.weights.geometry import Geometry
+from swin_train.weights.layouts import LAYOUTS, infer_facts
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
@@ -98,3 +101,41 @@ def assert_same() -> Callable[[dict[str, Tensor], dict[str, Tensor]], None]:
         assert all(torch.equal(found[name], expected[name]) for name in expected)
 
     return check
+
+
+@pytest.fixture
+def in_layout() -> Callable[[Mapping[str, Tensor], str], dict[str, Tensor]]:
+    """Writes a whole Swin, of windows of 4 and without any of pre-training, in a layout."""
+
+    def write(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
+        return LAYOUTS[layout].from_official(state, infer_facts(state, Geometry((4, 4), (0, 0))))
+
+    return write
+
+
+@pytest.fixture
+def small_state() -> Callable[..., dict[str, Tensor]]:
+    """Makes the few weights that tell an architecture, a window, a resolution and classes."""
+
+    def make(window: int = 2, classes: int = 5, side: int = 4) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(window)
+        shapes = {
+            "absolute_pos_embed": (1, side**2, 8),
+            "patch_embed.proj.weight": (8, 3, 2, 2),
+            "layers.0.blocks.0.attn.relative_position_bias_table": ((2 * window - 1) ** 2, 2),
+            "head.weight": (classes, 8),
+            "head.bias": (classes,),
+        }
+        return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+    return make
+
+
+@pytest.fixture
+def without_head() -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
+    """Takes the head off a state dict."""
+
+    def cut(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+
+    return cut

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -7,38 +8,26 @@ from torch import Tensor
 
 from swin_train.errors import UserError
 from swin_train.weights.adapt import adapt, adapt_exactly
+from swin_train.weights.geometry import UNKNOWN, Geometry
 from swin_train.weights.imagenet22k import rows_of_1k_in_22k
-from swin_train.weights.names import Dropped
+from swin_train.weights.layouts.dropped import Dropped
+from swin_train.weights.read import Weights
 
 TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
 
 
-def make_state(
-    window: int = 2, classes: int = 5, side: int = 4, **changes: Tensor | None
-) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(window)
-    shapes = {
-        "absolute_pos_embed": (1, side**2, 8),
-        "patch_embed.proj.weight": (8, 3, 2, 2),
-        TABLE: ((2 * window - 1) ** 2, 2),
-        "head.weight": (classes, 8),
-        "head.bias": (classes,),
-    }
-    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    state |= {name.replace("_", ".", 1): t for name, t in changes.items() if t is not None}
-    return state
+def weights_of(state: dict[str, Tensor], **facts: Any) -> Weights:
+    return Weights(state, "w.pth", {}, **facts)
 
 
-def exact(
-    state: dict[str, Tensor], target: dict[str, Tensor], old: tuple | None = None, new: tuple | None = None
-) -> tuple:
-    return adapt_exactly(state, target, source="w.pth", old_windows=old, new_windows=new)
+def exact(state: dict[str, Tensor], target: dict[str, Tensor], old: tuple | None, new: tuple | None) -> tuple:
+    return adapt_exactly(weights_of(state, geometry=Geometry(old)), target, Geometry(new))
 
 
-def test_equal_shapes_go_over_unchanged() -> None:
-    state = make_state()
+def test_equal_shapes_go_over_unchanged(small_state: Callable) -> None:
+    state = small_state()
 
-    adapted, report = adapt(state, make_state(), source="w.pth", dropped=Dropped(17, 2))
+    adapted, report = adapt(weights_of(state, dropped=Dropped(17, 2)), small_state(), UNKNOWN)
 
     assert all(torch.equal(adapted[name], state[name]) for name in state)
     assert report.kept == tuple(state)
@@ -48,8 +37,8 @@ def test_equal_shapes_go_over_unchanged() -> None:
     )
 
 
-def test_another_window_and_resolution_are_interpolated() -> None:
-    adapted, report = adapt(make_state(window=2, side=4), make_state(window=4, side=8), source="w.pth")
+def test_another_window_and_resolution_are_interpolated(small_state: Callable) -> None:
+    adapted, report = adapt(weights_of(small_state(window=2, side=4)), small_state(window=4, side=8), UNKNOWN)
 
     assert adapted[TABLE].shape == (49, 2)
     assert adapted["absolute_pos_embed"].shape == (1, 64, 8)
@@ -64,18 +53,18 @@ def test_the_report_reads_as_the_issue_has_it(whole_state: Callable) -> None:
     state = whole_state(**sizes, windows=(7,) * 4, classes=21841)
     target = whole_state(**sizes, windows=(12,) * 4, classes=1000)
 
-    _, report = adapt(state, target, source="w.pth", dropped=Dropped(17))
-    _, of_timm = adapt(state, target, source="w.pth", layout="timm")
+    _, report = adapt(weights_of(state, dropped=Dropped(17)), target, UNKNOWN)
+    _, of_timm = adapt(weights_of(state, layout="timm"), target, UNKNOWN)
 
     line = "resized 12 bias tables 13x13 -> 23x23 (bicubic); head 21841 -> 1000 by the 22K map"
     assert str(report) == f"loaded 173 tensors; {line}; dropped 17 buffers (recomputed)"
     assert str(of_timm) == f"loaded 173 tensors (timm layout); {line}"
 
 
-def test_maps_that_are_not_square_are_interpolated_where_they_are_known() -> None:
-    state, target = make_state(side=4), make_state(side=8)
+def test_maps_that_are_not_square_are_interpolated_where_they_are_known(small_state: Callable) -> None:
+    weights = weights_of(small_state(side=4), geometry=Geometry(img_size=(4, 16)))  # patches of 2
 
-    adapted, report = adapt(state, target, source="w.pth", old_map=(2, 8), new_map=(4, 16))
+    adapted, report = adapt(weights, small_state(side=8), Geometry(img_size=(8, 31)))
 
     assert adapted["absolute_pos_embed"].shape == (1, 64, 8)
     assert report.resized[0].change == "2x8 -> 4x16 (bicubic)"
@@ -85,7 +74,7 @@ def test_maps_that_are_not_square_are_interpolated_where_they_are_known() -> Non
 def test_other_families_have_nothing_to_interpolate(
     whole_state: Callable, assert_same: Callable, family: str
 ) -> None:
-    adapted, report = adapt(whole_state(family), whole_state(family), source="w.pth")
+    adapted, report = adapt(weights_of(whole_state(family)), whole_state(family), UNKNOWN)
 
     assert_same(adapted, whole_state(family))
     assert str(report) == f"loaded {len(adapted)} tensors; head of 5 classes kept"
@@ -100,10 +89,10 @@ def test_the_22k_map_is_the_published_one() -> None:
     assert others == sorted(others)
 
 
-def test_a_22k_head_gives_its_rows_of_the_1k_classes() -> None:
-    state = make_state(classes=21841)
+def test_a_22k_head_gives_its_rows_of_the_1k_classes(small_state: Callable) -> None:
+    state = small_state(classes=21841)
 
-    adapted, report = adapt(state, make_state(classes=1000), source="w.pth")
+    adapted, report = adapt(weights_of(state), small_state(classes=1000), UNKNOWN)
 
     rows = rows_of_1k_in_22k()
     assert torch.equal(adapted["head.weight"], state["head.weight"][rows])
@@ -111,22 +100,18 @@ def test_a_22k_head_gives_its_rows_of_the_1k_classes() -> None:
     assert str(report) == "loaded 5 tensors; head 21841 -> 1000 by the 22K map"
 
 
-def test_a_head_of_other_classes_stays_as_it_is_initialised() -> None:
-    adapted, report = adapt(make_state(classes=5), make_state(classes=7), source="w.pth")
+def test_a_head_of_other_classes_stays_as_it_is_initialised(small_state: Callable) -> None:
+    adapted, report = adapt(weights_of(small_state(classes=5)), small_state(classes=7), UNKNOWN)
 
     assert "head.weight" not in adapted
     assert report.fresh == ("head.weight", "head.bias")
     assert str(report) == "loaded 3 tensors; head of 7 classes fresh (the file has 5)"
 
 
-def without_head(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
-
-
-def test_heads_may_be_missing_on_either_side() -> None:
-    _, from_pretraining = adapt(without_head(make_state()), make_state(), source="w.pth")
-    _, to_features = adapt(make_state(), without_head(make_state()), source="w.pth")
-    _, neither = adapt(without_head(make_state()), without_head(make_state()), source="w.pth")
+def test_heads_may_be_missing_on_either_side(small_state: Callable, without_head: Callable) -> None:
+    _, from_pretraining = adapt(weights_of(without_head(small_state())), small_state(), UNKNOWN)
+    _, to_features = adapt(weights_of(small_state()), without_head(small_state()), UNKNOWN)
+    _, neither = adapt(weights_of(without_head(small_state())), without_head(small_state()), UNKNOWN)
 
     assert from_pretraining.head == "head of 5 classes fresh (the file has none)"
     assert from_pretraining.fresh == ("head.weight", "head.bias")
@@ -178,34 +163,53 @@ def test_evaluation_refuses_other_classes(whole_state: Callable) -> None:
         exact(whole_state(), whole_state(classes=7), (4, 4), (4, 4))
 
 
-def test_tensors_that_do_not_fit_are_refused_and_named() -> None:
-    state = make_state() | {"stray": torch.zeros(1), "norm.bias": torch.zeros(3)}
-    target = make_state() | {"norm.weight": torch.zeros(8), "norm.bias": torch.zeros(8)}
+def test_tensors_that_do_not_fit_are_refused_and_named(small_state: Callable) -> None:
+    state = small_state() | {"stray": torch.zeros(1), "norm.bias": torch.zeros(3)}
+    target = small_state() | {"norm.weight": torch.zeros(8), "norm.bias": torch.zeros(8)}
 
     message = (
         r"w.pth: does not fit the model. Missing: norm.weight. Unknown: stray. "
         r"Misshapen: norm.bias \(3,\) instead of \(8,\)"
     )
     with pytest.raises(UserError, match=message):
-        adapt(state, target, source="w.pth")
+        adapt(weights_of(state), target, UNKNOWN)
 
 
 @pytest.mark.parametrize(("name", "shape"), [(TABLE, (10, 2)), ("absolute_pos_embed", (1, 15, 8))])
-def test_positions_that_are_no_square_grid_are_refused(name: str, shape: tuple[int, ...]) -> None:
+def test_positions_that_are_no_square_grid_are_refused(
+    name: str, shape: tuple[int, ...], small_state: Callable
+) -> None:
     with pytest.raises(UserError, match=rf"Misshapen: {name} {re.escape(str(shape))} instead of"):
-        adapt(make_state() | {name: torch.zeros(shape)}, make_state(), source="w.pth")
+        adapt(weights_of(small_state() | {name: torch.zeros(shape)}), small_state(), UNKNOWN)
 
 
-def test_a_head_without_its_bias_is_refused() -> None:
-    state = make_state()
+def test_a_head_without_its_bias_is_refused(small_state: Callable) -> None:
+    state = small_state()
     del state["head.bias"]
 
     with pytest.raises(UserError, match=r"Missing: head.bias"):
-        adapt(state, make_state(), source="w.pth")
+        adapt(weights_of(state), small_state(), UNKNOWN)
 
 
-def test_many_problems_are_cut_at_ten() -> None:
-    state = make_state() | {f"stray.{i}": torch.zeros(1) for i in range(12)}
+def test_many_problems_are_cut_at_ten(small_state: Callable) -> None:
+    state = small_state() | {f"stray.{i}": torch.zeros(1) for i in range(12)}
 
     with pytest.raises(UserError, match=r"Unknown: stray.0, .*stray.9 and 2 more$"):
-        adapt(state, make_state(), source="w.pth")
+        adapt(weights_of(state), small_state(), UNKNOWN)
+
+
+@pytest.mark.parametrize("fit", [adapt, adapt_exactly])
+def test_another_architecture_is_refused_first(small_state: Callable, fit: Callable) -> None:
+    weights = weights_of(small_state() | {"stray": torch.zeros(1)})
+    other = small_state() | {"patch_embed.proj.weight": torch.zeros(16, 3, 2, 2)}
+
+    with pytest.raises(UserError, match=r"^w.pth: is of another architecture: has embed_dim 8, the model 16"):
+        fit(weights, other, UNKNOWN)
+
+
+@pytest.mark.parametrize("number", ["99999999999", "9" * 5000])
+def test_a_stage_of_an_absurd_number_is_refused(number: str, small_state: Callable) -> None:
+    state = small_state() | {f"layers.{number}.blocks.0.norm1.bias": torch.zeros(8)}
+
+    with pytest.raises(UserError, match=f"w.pth: .*(Unknown: layers.{number}|another architecture)"):
+        adapt(weights_of(state), small_state(), UNKNOWN)

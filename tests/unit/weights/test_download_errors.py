@@ -175,10 +175,10 @@ def test_a_cache_that_cannot_be_written(site: Any, cache: Path) -> None:
 
 
 def test_a_disk_that_is_full(site: Any, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path) -> None:
+    def fail(part: Path, file: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(download, "flush_to_disk", fail)
+    monkeypatch.setattr(download, "put_in_place", fail)
 
     with pytest.raises(
         StorageError, match=r"x.pth: cannot be written \(\[Errno 28\] No space left on device\)"

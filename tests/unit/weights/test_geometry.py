@@ -155,23 +155,24 @@ def test_a_position_bias_is_scaled_by_the_window_of_pre_training_where_there_is_
 def test_other_windows_than_a_swin_v2_learned_in_name_the_fix() -> None:
     found = Geometry((12, 12, 12, 6), (0, 0, 0, 0))
 
-    assert other_scales(found, (16, 16, 16, 8), (0, 0, 0, 0)) == (
+    assert other_scales(found, Geometry((16, 16, 16, 8), (0, 0, 0, 0))) == (
         "its position biases were learned in windows of [12, 12, 12, 6], the model scales them by "
         "[16, 16, 16, 8]; set MODEL.SWINV2.PRETRAINED_WINDOW_SIZES to [12, 12, 12, 6]"
     )
-    assert other_scales(found, (16, 16, 16, 8), (12, 12, 12, 6)) is None
-    assert other_scales(found, (12, 12, 12, 6), (0, 0, 0, 0)) is None
-    assert other_scales(UNKNOWN, (16, 16, 16, 8), (0, 0, 0, 0)) is None
+    assert other_scales(found, Geometry((16, 16, 16, 8), (12, 12, 12, 6))) is None
+    assert other_scales(found, Geometry((12, 12, 12, 6), (0, 0, 0, 0))) is None
+    assert other_scales(UNKNOWN, Geometry((16, 16, 16, 8), (0, 0, 0, 0))) is None
+    assert other_scales(found, Geometry((16, 16, 16, 8))) is None  # a model of another family
 
 
 def test_what_was_fine_tuned_already_keeps_its_first_windows() -> None:
     found = Geometry((16, 16, 16, 8), (12, 12, 12, 6))
 
     assert "PRETRAINED_WINDOW_SIZES to [12, 12, 12, 6]" in str(
-        other_scales(found, (24, 24, 24, 12), (16, 16, 16, 8))
+        other_scales(found, Geometry((24, 24, 24, 12), (16, 16, 16, 8)))
     )
 
 
 def test_a_stage_of_single_patches_has_no_scale_to_keep() -> None:
-    assert other_scales(Geometry((8, 1), (0, 0)), (8, 2), (0, 0)) is None
-    assert other_scales(Geometry((8, 2), (0, 0)), (8, 1), (0, 0)) is None
+    assert other_scales(Geometry((8, 1), (0, 0)), Geometry((8, 2), (0, 0))) is None
+    assert other_scales(Geometry((8, 2), (0, 0)), Geometry((8, 1), (0, 0))) is None

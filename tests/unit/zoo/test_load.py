@@ -5,19 +5,27 @@ import pytest
 import torch
 
 from swin_train.errors import UserError
+from swin_train.models.hierarchical import HierarchicalModel
 from swin_train.models.swin import SwinTransformer
 from swin_train.models.swin_mlp import SwinMlp
 from swin_train.models.swin_v2 import SwinTransformerV2
 from swin_train.weights.geometry import Geometry
 from swin_train.weights.layouts import LAYOUTS, infer_facts
+from swin_train.weights.read import Weights, read_weights
 from swin_train.weights.write import write_weights
-from swin_train.zoo.load import load_exact, load_pretrained
+from swin_train.zoo.load import fit_exactly, geometry_of, load_pretrained
 
 
 def make_model(seed: int, **changes: object) -> SwinTransformer:
     torch.manual_seed(seed)
     sizes = {"embed_dim": 8, "depths": (2,), "num_heads": (2,), "window_size": 2, "num_classes": 5}
     return SwinTransformer(**{"img_size": 8, "patch_size": 2, **sizes, **changes})
+
+
+def load_exact(model: HierarchicalModel, path: Path) -> Weights:
+    weights = read_weights(path)
+    fit_exactly(model, weights)
+    return weights
 
 
 @pytest.fixture
@@ -226,6 +234,7 @@ def test_a_swin_mlp_is_loaded_at_its_windows_alone(tmp_path: Path, load: Callabl
 TABLE = "layers.0.blocks.1.attn.relative_position_bias_table"
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor:UserWarning")  # of torch.load
 @pytest.mark.parametrize("load", [load_pretrained, load_exact])
 @pytest.mark.parametrize(
     ("name", "tensor"),
@@ -250,3 +259,12 @@ def test_odd_tensors_are_refused_naming_file_and_tensor_and_change_nothing(
     with pytest.raises(UserError, match=rf"{path}: .*{name}"):
         load(model, path)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+
+
+def test_the_geometry_of_a_model_is_that_of_its_maps() -> None:
+    v1 = make_model(seed=1, img_size=(12, 14), **TWO_STAGES)
+    v2 = make_v2(seed=1, img_size=12, window_size=4, pretrained_window_sizes=(6, 0))
+
+    assert geometry_of(v1) == Geometry((4, 3), None, (12, 14))
+    assert geometry_of(v2) == Geometry((4, 3), (6, 0), (12, 12))
+    assert geometry_of(make_mlp(16)) == Geometry((4, 4), None, (16, 16))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from swin_train.weights.geometry import Geometry
 from swin_train.weights.layouts import LAYOUTS, infer_facts, recognise
+from swin_train.weights.layouts.dropped import Dropped
 
 HUGGINGFACE = LAYOUTS["huggingface"]
 FIXTURE: dict[str, Any] = json.loads(
@@ -47,7 +48,7 @@ def test_files_and_models_of_transformers_are_read(whole_state: Callable, family
     classes = 0 if kind == "headless" else 5
 
     assert recognise(theirs) is HUGGINGFACE
-    ours = HUGGINGFACE.to_official(theirs)
+    ours = HUGGINGFACE.to_official(theirs)[0]
     expected = whole_state(family, classes=classes)
     assert {name: t.shape for name, t in ours.items()} == {name: t.shape for name, t in expected.items()}
 
@@ -56,7 +57,7 @@ def test_files_and_models_of_transformers_are_read(whole_state: Callable, family
 def test_a_file_of_transformers_comes_back_from_ours(assert_same: Callable, family: str) -> None:
     theirs = file_of(family)
 
-    ours = HUGGINGFACE.to_official(theirs)
+    ours = HUGGINGFACE.to_official(theirs)[0]
 
     assert_same(HUGGINGFACE.from_official(ours, infer_facts(ours, Geometry())), theirs)
 
@@ -65,7 +66,7 @@ def test_query_key_and_value_are_joined_in_this_order() -> None:
     theirs = file_of("swin")
     parts = [theirs[f"{BLOCK}attention.self.{part}.bias"] for part in PARTS]
 
-    ours = HUGGINGFACE.to_official(theirs)
+    ours = HUGGINGFACE.to_official(theirs)[0]
 
     assert torch.equal(ours["layers.0.blocks.1.attn.qkv.bias"], torch.cat(parts))
 
@@ -74,9 +75,10 @@ def test_query_key_and_value_are_joined_in_this_order() -> None:
 def test_what_masked_image_modelling_adds_is_dropped(family: str) -> None:
     theirs = file_of(family, "masked_image_modeling")
 
-    ours = HUGGINGFACE.to_official(theirs)
+    ours, dropped = HUGGINGFACE.to_official(theirs)
 
-    assert ours.keys() == HUGGINGFACE.to_official(file_of(family, "headless")).keys()
+    assert dropped == Dropped(pretraining=len(theirs) - len(file_of(family, "headless")))
+    assert ours.keys() == HUGGINGFACE.to_official(file_of(family, "headless"))[0].keys()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,9 @@ def test_what_masked_image_modelling_adds_is_dropped(family: str) -> None:
 def test_the_index_tables_of_older_files_are_dropped(assert_same: Callable, name: str) -> None:
     index = {name: torch.zeros(16, 16, dtype=torch.int64)}
 
-    assert_same(HUGGINGFACE.to_official(file_of("swin") | index), HUGGINGFACE.to_official(file_of("swin")))
+    assert_same(
+        HUGGINGFACE.to_official(file_of("swin") | index)[0], HUGGINGFACE.to_official(file_of("swin"))[0]
+    )
 
 
 @pytest.mark.parametrize(("part", "kind"), [("key", "weight"), ("value", "bias")])
@@ -107,7 +111,7 @@ def test_a_missing_query_leaves_the_others_for_the_report() -> None:
     theirs = file_of("swin")
     del theirs[f"{BLOCK}attention.self.query.weight"]
 
-    assert "layers.0.blocks.1.attn.key.weight" in HUGGINGFACE.to_official(theirs)
+    assert "layers.0.blocks.1.attn.key.weight" in HUGGINGFACE.to_official(theirs)[0]
 
 
 @pytest.mark.parametrize("shape", [(), (4,)])
@@ -131,6 +135,7 @@ def test_parts_of_the_projection_that_are_no_vectors_are_refused() -> None:
 def test_a_key_bias_that_swin_v2_does_not_have_stays_for_the_report() -> None:
     name = "swinv2.encoder.layers.0.blocks.0.attention.self.key.bias"
 
-    assert "layers.0.blocks.0.attn.key.bias" in HUGGINGFACE.to_official(
-        file_of("swinv2") | {name: torch.ones(8)}
+    assert (
+        "layers.0.blocks.0.attn.key.bias"
+        in HUGGINGFACE.to_official(file_of("swinv2") | {name: torch.ones(8)})[0]
     )

@@ -7,6 +7,7 @@ import torch
 
 from swin_train.weights.geometry import Geometry
 from swin_train.weights.layouts import LAYOUTS, infer_facts, recognise
+from swin_train.weights.layouts.dropped import Dropped
 
 SIZES = {"num_patches": 64, "patch_norm": False, "qkv_bias": False, "in_chans": 1}  # what not all can say
 GEOMETRY = Geometry((4, 4), (0, 0))
@@ -24,7 +25,7 @@ def test_weights_go_to_each_layout_and_come_back_to_the_bit(
     there = LAYOUTS[layout].from_official(state, infer_facts(state, Geometry(windows, (0,) * len(windows))))
 
     assert recognise(there) is LAYOUTS[layout]
-    assert_same(LAYOUTS[layout].to_official(there), state)
+    assert_same(LAYOUTS[layout].to_official(there)[0], state)
 
 
 def test_the_official_layout_says_all_that_a_swin_has(whole_state: Callable, assert_same: Callable) -> None:
@@ -34,7 +35,7 @@ def test_the_official_layout_says_all_that_a_swin_has(whole_state: Callable, ass
         there = LAYOUTS["official"].from_official(state, infer_facts(state, GEOMETRY))
 
         assert recognise(there) is LAYOUTS["official"]
-        assert_same(LAYOUTS["official"].to_official(there), state)
+        assert_same(LAYOUTS["official"].to_official(there)[0], state)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -46,7 +47,7 @@ def test_a_model_of_one_stage_comes_back_too(
     there = LAYOUTS[layout].from_official(state, infer_facts(state, Geometry((4,))))
 
     assert recognise(there) is LAYOUTS[layout]
-    assert_same(LAYOUTS[layout].to_official(there), state)
+    assert_same(LAYOUTS[layout].to_official(there)[0], state)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,10 @@ def test_files_of_the_authors_may_bring_buffers_and_older_names(
         for name in ("attn_mask", "attn.relative_position_index", "attn.relative_coords_table")
     }
 
-    assert_same(LAYOUTS["official"].to_official(published | buffers), state)
+    weights, dropped = LAYOUTS["official"].to_official(published | buffers)
+
+    assert_same(weights, state)
+    assert dropped == Dropped(buffers=3)
 
 
 def test_a_weight_under_its_older_and_its_newer_name_is_refused(whole_state: Callable) -> None:
@@ -129,3 +133,12 @@ def test_a_mixture_of_experts_stays_in_the_official_layout(
     for peer in ("timm", "torchvision", "huggingface"):
         with pytest.raises(ValueError, match=f"{peer} has no Swin-MoE; keep the official layout"):
             LAYOUTS[peer].from_official(state, facts)
+
+
+def test_each_layout_says_how_its_library_pads() -> None:
+    assert {name: layout.padding for name, layout in LAYOUTS.items()} == {
+        "official": None,
+        "timm": "timm",
+        "torchvision": "reference",
+        "huggingface": "reference",
+    }

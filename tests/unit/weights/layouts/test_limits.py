@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from swin_train.weights.geometry import Geometry
-from swin_train.weights.layouts import LAYOUTS, Facts, infer_facts
+from swin_train.weights.layouts import LAYOUTS, infer_facts
 
 PEERS = ("timm", "torchvision", "huggingface")
 
@@ -183,9 +183,3 @@ def test_swin_v2_of_hugging_face_looks_at_the_rows_of_a_map_alone(
 @pytest.mark.parametrize("family", ["swin", "swinv2"])
 def test_an_oblong_map_that_is_wide_is_written_for_hugging_face(whole_state: Callable, family: str) -> None:
     convert(whole_state, "huggingface", family, img_size=(16, 32))
-
-
-def test_facts_are_plain_values() -> None:
-    facts = Facts("swin", 8, (1,), (2,), 2, 3, 5, ape=False, patch_norm=True, img_size=(7, 8))
-
-    assert facts.maps == ((4, 4),)

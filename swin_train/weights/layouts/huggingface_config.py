@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from swin_train.weights.layouts import Facts
+from swin_train.weights.layouts.complete import has_qkv_bias
+from swin_train.weights.layouts.facts import Facts
 
 _CLASSES = {"swin": "Swin", "swinv2": "Swinv2"}
 
@@ -15,8 +16,11 @@ def huggingface_config(
 ) -> dict[str, Any]:
     """Describe a Swin that the layout can express; what is left out keeps transformers' default, the papers'.
 
+    Call it after the layout's ``from_official``: what that refuses, as parts that are missing, windows that differ
+    or a family that transformers lacks, is not looked at again.
+
     Args:
-        state: the weights under their published names, a whole Swin's.
+        state: the weights under their published names, which ``from_official`` took.
         facts: of the same model.
         class_names: one for each output of the head.
 
@@ -41,7 +45,7 @@ def huggingface_config(
         "num_heads": list(facts.num_heads),
         "window_size": max(facts.windows),
         "mlp_ratio": _mlp_ratio(state, facts),
-        "qkv_bias": any(name.endswith(("attn.qkv.bias", "attn.q_bias")) for name in state),
+        "qkv_bias": has_qkv_bias(state),
         "use_absolute_embeddings": facts.ape,
         "torch_dtype": str(state["norm.weight"].dtype).removeprefix("torch."),
     }

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from swin_train.weights.huggingface_config import huggingface_config
 from swin_train.weights.layouts import Facts
+from swin_train.weights.layouts.huggingface_config import huggingface_config
 
 FACTS = Facts(
     family="swinv2",

@@ -9,8 +9,8 @@ from PIL import Image
 
 from swin_train.config import load_config
 from swin_train.data.build import build_eval_transform
-from swin_train.engine.huggingface_processor import huggingface_processor
-from swin_train.engine.model_facts import cited_facts
+from swin_train.engine.header import cited_facts
+from swin_train.engine.huggingface_folder import huggingface_processor
 
 
 def facts(**changes: object) -> dict[str, str]:

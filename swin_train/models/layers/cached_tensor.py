@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class Kept:
+class CachedTensor:
     """Keeps the last result of a computation without gradients.
 
     Parameters are known to be unchanged by being the same objects, in the same memory, with the same count of
