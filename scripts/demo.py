@@ -17,7 +17,9 @@ from swin_train.config import load_config, output_dir
 
 TRAIN = "demo/digits"
 FINETUNE = "demo/digits_finetune"
-EXPECTED_TOP1 = 97.0  # percent; less means that something is broken
+# Percent; less means that something is broken. Of the 360 images one is 0.3, and the standard deviation between
+# machines, which round differently, is about 0.6: so the two runs are not held against each other.
+EXPECTED_TOP1 = 97.0
 
 
 def main(folder: Path) -> int:
@@ -37,9 +39,8 @@ def main(folder: Path) -> int:
     summary = summarize(rows, time.perf_counter() - start)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     print_table(summary)
-    top1, tuned_top1 = (row["best_top1"] for row in summary["runs"])
-    if not EXPECTED_TOP1 <= top1 <= tuned_top1:
-        print(f"\nnot as expected: at least {EXPECTED_TOP1} % top-1, and no less after fine-tuning")
+    if any(row["best_top1"] < EXPECTED_TOP1 for row in summary["runs"]):
+        print(f"\nnot as expected: at least {EXPECTED_TOP1} % top-1, in training and after fine-tuning")
         return 1
     return 0
 
