@@ -116,6 +116,12 @@ class CosineWindowAttention(ShiftedWindows):
         self.register_buffer("relative_coords_table", coordinates, persistent=False)
         self._cached_bias = CachedTensor()
 
+    def train(self, mode: bool = True) -> "CosineWindowAttention":
+        """Set the mode, and forget the biases: fused optimizers change parameters without counting it."""
+        self._cached_bias = CachedTensor()
+        super().train(mode)
+        return self
+
     def bias(self, index: Tensor) -> Tensor:
         """[num_heads, N, N] for the [N, N] of ``index``; without gradients computed only after a change."""
         parameters = list(self.cpb_mlp.parameters())

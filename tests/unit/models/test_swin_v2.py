@@ -189,3 +189,15 @@ class TestBiasesInEvaluation:
             first_attention(model).cpb_mlp[2].weight.add_(1.0)  # a change that is not counted
 
             assert not torch.equal(self.bias(model), before)
+
+    def test_follow_a_fused_optimizer_s_step_between_two_evaluations(self, model: SwinTransformerV2) -> None:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, fused=True)
+        with torch.no_grad():
+            self.bias(model)
+        first_attention(model.train()).bias_table().sum().backward()
+        optimizer.step()
+        model.eval()
+
+        with torch.no_grad():
+            kept = self.bias(model)
+        torch.testing.assert_close(kept, self.bias(model), rtol=0, atol=0)
