@@ -195,15 +195,17 @@ def _pad(qkv: Tensor, window: int, pad_token: Tensor | None) -> Tensor:
 
 def _partition(qkv: Tensor, *, num_heads: int, window: int) -> tuple[Tensor, ...]:
     """q, k and v, each [B, windows, heads, N, head dimension]."""
-    B, H, W, _ = qkv.shape
-    cut = qkv.reshape(B, H // window, window, W // window, window, 3, num_heads, -1)
+    B, H, W, C3 = qkv.shape
+    head_dim = C3 // (3 * num_heads)
+    cut = qkv.reshape(B, H // window, window, W // window, window, 3, num_heads, head_dim)
     return cut.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6).flatten(2, 3).unbind(0)
 
 
 def _merge(out: Tensor, height: int, width: int, *, window: int) -> Tensor:
     """Put [B, windows, heads, N, head dimension] back on the map: [B, H', W', C]."""
+    B, _, num_heads, _, head_dim = out.shape
     grid = out.unflatten(3, (window, window)).unflatten(1, (height // window, width // window))
-    return grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(len(out), height, width, -1)
+    return grid.permute(0, 1, 4, 2, 5, 3, 6).reshape(B, height, width, num_heads * head_dim)
 
 
 def _roll_back_and_cut(merged: Tensor, height: int, width: int, *, shift: int, padding: Padding) -> Tensor:

@@ -12,7 +12,7 @@ from swin_train.kernels.windows import stage_maps
 from swin_train.models.layers.block import Block
 from swin_train.models.layers.norm import NormLayer
 from swin_train.models.layers.patch import PatchEmbed, PatchMerging
-from swin_train.models.layers.place import BlockOptions, Place
+from swin_train.models.layers.place import BlockOptions, Place, block_places
 from swin_train.models.layers.stage import Stage
 
 DEPTHS = (2, 2, 6, 2)  # of the smallest published models
@@ -101,6 +101,7 @@ class HierarchicalModel(nn.Module):
         super().__init__()
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else (img_size[0], img_size[1])
         self.patch_size = patch_size
+        self.window_size = window_size
         self.in_chans = in_chans
         self.num_classes = num_classes
         self.num_features = embed_dim * 2 ** (len(depths) - 1)
@@ -112,7 +113,7 @@ class HierarchicalModel(nn.Module):
         self.absolute_pos_embed = nn.Parameter(torch.empty(1, height * width, embed_dim)) if ape else None
         self.pos_drop = nn.Dropout(drop_rate)
 
-        places = _places(embed_dim, resolutions, depths, num_heads, drop_path_rate)
+        places = block_places(embed_dim, resolutions, depths, num_heads, drop_path_rate)
         options = BlockOptions(window_size, padding, mlp_ratio, drop_rate, attn_drop_rate, norm_layer)
         stages = []
         for i, in_stage in enumerate(places):
@@ -161,11 +162,15 @@ class HierarchicalModel(nn.Module):
     def freeze_stages(self, num_stages: int) -> None:
         """Keep the patch embedding and the first stages as they are, in evaluation mode, from now on.
 
+        What an earlier call froze and this one does not is trained again.
+
         Raises:
-            ValueError: ``num_stages`` is not between 1 and the number of stages.
+            ValueError: ``num_stages`` is no whole number from 1 to that of the stages.
         """
-        if not 1 <= num_stages <= len(self.layers):
-            raise ValueError(f"cannot freeze {num_stages} stages; the model has {len(self.layers)}")
+        if type(num_stages) is not int or not 1 <= num_stages <= len(self.layers):
+            raise ValueError(
+                f"cannot freeze {num_stages!r} stages; expected a whole number, 1..{len(self.layers)}"
+            )
         self._freeze([self.patch_embed, self.pos_drop, *self.layers[:num_stages]])
 
     def freeze_all_but_head(self) -> None:
@@ -203,6 +208,8 @@ class HierarchicalModel(nn.Module):
         return resized.permute(0, 2, 3, 1)
 
     def _freeze(self, modules: Iterable[nn.Module]) -> None:
+        for module in self._frozen:
+            module.requires_grad_(True)
         self._frozen = list(modules)
         for module in self._frozen:
             module.requires_grad_(False)
@@ -247,32 +254,3 @@ def _init_linear(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _places(
-    embed_dim: int,
-    resolutions: Sequence[tuple[int, int]],
-    depths: Sequence[int],
-    num_heads: Sequence[int],
-    drop_path_rate: float,
-) -> list[list[Place]]:
-    """The places of all blocks, stage by stage; every second block of a stage is shifted."""
-    drop_paths = torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist()
-    places = []
-    for stage, depth in enumerate(depths):
-        first = sum(depths[:stage])
-        places.append(
-            [
-                Place(
-                    dim=embed_dim * 2**stage,
-                    resolution=resolutions[stage],
-                    num_heads=num_heads[stage],
-                    stage=stage,
-                    index=first + i,
-                    is_shifted=i % 2 == 1,
-                    drop_path=drop_paths[first + i],
-                )
-                for i in range(depth)
-            ]
-        )
-    return places

@@ -1,6 +1,6 @@
 """Swin Transformer, version 1 (Liu et al. 2021, "Swin Transformer: Hierarchical Vision Transformer")."""
 
-from typing import Unpack
+from typing import Unpack, cast
 
 from swin_train.models.hierarchical import Common, HierarchicalModel
 from swin_train.models.layers.block import Block
@@ -39,3 +39,8 @@ class SwinTransformer(HierarchicalModel):
             )
 
         super().__init__(img_size, patch_size, window_size, make_block, **common)
+
+    @property
+    def qk_scales(self) -> tuple[float, ...]:
+        """The factor of each stage's attention logits."""
+        return tuple(cast(WindowAttention, stage.blocks[0].mixer).qk_scale for stage in self.layers)

@@ -73,9 +73,10 @@ class SpatialMlp(nn.Conv1d):
         rows, columns = (whole_windows(side + before, window) for side in (H, W))
         x = F.pad(x, (0, 0, before, columns - before - W, before, rows - before - H))
 
-        cut = x.reshape(B, rows // window, window, columns // window, window, self.num_heads, -1)
+        head_dim = C // self.num_heads
+        cut = x.reshape(B, rows // window, window, columns // window, window, self.num_heads, head_dim)
         windows = cut.permute(0, 1, 3, 5, 2, 4, 6)  # [B, windows down and across, heads, window, window, d]
-        mixed = super().forward(windows.reshape(-1, self.num_heads * window**2, C // self.num_heads))
+        mixed = super().forward(windows.reshape(-1, self.num_heads * window**2, head_dim))
         merged = mixed.view(windows.shape).permute(0, 1, 4, 2, 5, 3, 6).reshape(B, rows, columns, C)
         return merged[:, before : before + H, before : before + W]
 

@@ -7,6 +7,7 @@ position biases come from a small network, which fits any window.
 import contextlib
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Unpack
 
 import torch
@@ -86,7 +87,8 @@ class PostNormBlock(Block):
 class CosineWindowAttention(ShiftedWindows):
     """Attention by the cosine of q and k, with biases that a network computes from the relative positions.
 
-    Without gradients, as in evaluation, the biases are computed once and kept until the network changes.
+    Without gradients, as in evaluation, the biases are computed once and kept until the network changes. After
+    a change that PyTorch does not count, such as one through ``.data``, call ``eval()`` again.
 
     Args:
         place: of the block.
@@ -112,20 +114,20 @@ class CosineWindowAttention(ShiftedWindows):
         self.qkv = nn.Linear(self.dim, 3 * self.dim, bias=False)
         self.proj = nn.Linear(self.dim, self.dim)
 
-        coordinates = log_spaced_coordinates(self.window, pretrained_window)
-        self.register_buffer("relative_coords_table", coordinates, persistent=False)
+        coordinates = partial(log_spaced_coordinates, self.window, pretrained_window)
+        self.register_computed("relative_coords_table", coordinates)
         self._cached_bias = CachedTensor()
 
     def train(self, mode: bool = True) -> "CosineWindowAttention":
-        """Set the mode, and forget the biases: fused optimizers change parameters without counting it."""
+        """Set the mode, and forget the biases: not all changes of the network can be seen."""
         self._cached_bias = CachedTensor()
         super().train(mode)
         return self
 
     def bias(self, index: Tensor) -> Tensor:
         """[num_heads, N, N] for the [N, N] of ``index``; without gradients computed only after a change."""
-        parameters = list(self.cpb_mlp.parameters())
-        return self._cached_bias.get(parameters, len(index), lambda: gather_bias(self.bias_table(), index))
+        sources = [*self.cpb_mlp.parameters(), *self.cpb_mlp.buffers(), self.relative_coords_table]
+        return self._cached_bias.get(sources, len(index), lambda: gather_bias(self.bias_table(), index))
 
     def bias_table(self) -> Tensor:  # noqa: D102
         coordinates = self.relative_coords_table.to(self.logit_scale.dtype)

@@ -74,6 +74,22 @@ def test_evaluate_takes_a_checkpoint_folder_and_its_averaged_weights(tiny_opts):
     assert raw.loss != ema.loss
 
 
+def test_evaluations_of_swin_v2_follow_its_updates(tiny_opts):
+    """What a model keeps between batches must not outlive an update, of its weights or of their average."""
+    shape = {"PATCH_SIZE": 2, "EMBED_DIM": 8, "DEPTHS": [2, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
+    shape["PRETRAINED_WINDOW_SIZES"] = [0, 0]
+    v2 = {"MODEL__TYPE": "swinv2"} | {f"MODEL__SWINV2__{name}": value for name, value in shape.items()}
+    summary = train(load_config(None, tiny_opts(**v2, TRAIN__EMA_DECAY=0.5, TRAIN__BASE_LR=1.0)))
+    last = records(summary.folder, "val")[-1]
+    weights, step = str(summary.folder / "weights/last.safetensors"), str(steps(summary.folder)[-1])
+
+    raw = evaluate(load_config(None, tiny_opts(**v2, MODEL__RESUME=weights)))
+    ema = evaluate(load_config(None, tiny_opts(**v2, MODEL__RESUME=step, TEST__WEIGHTS="ema")))
+
+    assert (raw.top1, raw.loss) == (last["top1"], last["loss"])
+    assert (ema.top1, ema.loss) == (last["ema_top1"], last["ema_loss"])
+
+
 def test_evaluate_without_a_training_set(tiny_opts, digits, tmp_path):
     summary = train(load_config(None, tiny_opts()))
     (tmp_path / "only_val").mkdir()
@@ -111,15 +127,16 @@ def test_evaluate_of_a_runs_folder_names_its_checkpoints(tiny_opts):
         evaluate(load_config(None, tiny_opts(MODEL__RESUME=str(folder))))
 
 
-def test_evaluate_refuses_a_damaged_checkpoint_folder(tiny_opts):
+@pytest.mark.parametrize(("key", "use"), [("MODEL.RESUME", evaluate), ("MODEL.PRETRAINED", train)])
+def test_a_damaged_checkpoint_folder_is_refused(tiny_opts, key, use):
     summary = train(load_config(None, tiny_opts()))
     state = summary.folder / "checkpoints/step-00000010/state.safetensors"
     damaged = bytearray(state.read_bytes())
     damaged[-1] ^= 1
     state.write_bytes(damaged)
 
-    with pytest.raises(UserError, match=r"MODEL.RESUME: .*state.safetensors has another SHA-256"):
-        evaluate(load_config(None, tiny_opts(MODEL__RESUME=str(state.parent))))
+    with pytest.raises(UserError, match=rf"^{key}: .*state.safetensors has another SHA-256"):
+        use(load_config(None, tiny_opts(MODEL__NAME="other", **{key: str(state.parent)})))
 
 
 @pytest.mark.parametrize("checkpoint", ["weights/last.safetensors", "checkpoints/step-00000010"])

@@ -39,7 +39,7 @@ class DropPath(nn.Module):
         if not self.training or self.probability == 0.0:
             return x
         if drop_path_keys is None:
-            keep = torch.rand(len(x), device=x.device) >= self.probability
+            keep = torch.rand(x.shape[0], device=x.device) >= self.probability
         else:
             keep = counted_keep(drop_path_keys, self.layer, self.probability)
         factor = keep.to(x.dtype) / (1.0 - self.probability)

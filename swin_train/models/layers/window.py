@@ -1,5 +1,8 @@
 """Attention inside (shifted) windows of a feature map of any size."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -38,11 +41,10 @@ class ShiftedWindows(nn.Module):
         self.attn_drop = options.attn_drop_rate
         self.proj_drop = nn.Dropout(options.drop_rate)
 
-        # Computed from the sizes alone, so kept out of checkpoints: weights then fit any resolution.
-        index = relative_position_index(self.window)
-        self.register_buffer("relative_position_index", index, persistent=False)
-        mask = attention_mask(*place.resolution, self.window, self.shift, self.padding)
-        self.register_buffer("attn_mask", mask, persistent=False)
+        self._computed: dict[str, Callable[[], Tensor | None]] = {}
+        self.register_computed("relative_position_index", partial(relative_position_index, self.window))
+        mask = partial(attention_mask, *place.resolution, self.window, self.shift, self.padding)
+        self.register_computed("attn_mask", mask)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to [B, H, W, C]; H and W need not be those that the window was chosen for."""
@@ -67,6 +69,26 @@ class ShiftedWindows(nn.Module):
             dropout=self.attn_drop if self.training else 0.0,
         )
         return self.proj_drop(self.proj(out))
+
+    def register_computed(self, name: str, compute: Callable[[], Tensor | None]) -> None:
+        """Add a buffer that follows from the sizes alone.
+
+        It is kept out of checkpoints, so that weights fit any resolution.
+        """
+        self._computed[name] = compute
+        self.register_buffer(name, compute(), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ShiftedWindows":
+        """Move or cast; in new memory, which ``to_empty`` leaves without values, computed buffers get theirs."""
+        index = self.relative_position_index
+        super()._apply(fn, recurse)
+        if self.relative_position_index is not index:  # a mere cast keeps it
+            for name, compute in self._computed.items():
+                with torch.device("cpu"):
+                    values = compute()
+                if values is not None:
+                    self.get_buffer(name).copy_(values)
+        return self
 
     def bias(self, index: Tensor) -> Tensor:
         """What the relative positions add to the logits: [num_heads, N, N] for the [N, N] of ``index``."""

@@ -68,35 +68,21 @@ def make_inputs(
     return qkv, torch.randn(num_heads, window**2, window**2, generator=generator)
 
 
-@pytest.mark.parametrize("shift", [0, 1])
-@pytest.mark.parametrize("attend", [kernels.reference_attention, kernels.fused_attention])
-def test_every_implementation_keeps_the_contract(
-    monkeypatch: pytest.MonkeyPatch, attend: object, shift: int
-) -> None:
-    monkeypatch.setattr(kernels, "reference_attention", attend)
-    qkv, bias = make_inputs()
-    mask = attention_mask(6, 9, 3, shift) if shift else None
-
-    out = window_attention(qkv, bias, num_heads=2, window=3, shift=shift, scale=0.3, mask=mask)
-
-    expected = attend_token_by_token(qkv, bias, num_heads=2, window=3, shift=shift)
-    torch.testing.assert_close(out, expected)
-
-
+@pytest.mark.parametrize("size", [(6, 9), (7, 10)])  # in whole windows; padded
 @pytest.mark.parametrize("padding", ["reference", "timm", "masked"])
 @pytest.mark.parametrize("shift", [0, 1, 2])
 @pytest.mark.parametrize("attend", [kernels.reference_attention, kernels.fused_attention])
-def test_maps_that_are_no_multiple_of_the_window_are_padded_as_asked(
-    monkeypatch: pytest.MonkeyPatch, attend: object, shift: int, padding: str
+def test_every_implementation_keeps_the_contract(
+    monkeypatch: pytest.MonkeyPatch, attend: object, shift: int, padding: str, size: tuple[int, int]
 ) -> None:
     monkeypatch.setattr(kernels, "reference_attention", attend)
-    qkv, bias = make_inputs(7, 10)
+    qkv, bias = make_inputs(*size)
     token = torch.randn(24, generator=torch.Generator().manual_seed(1))
     options = {"num_heads": 2, "window": 3, "shift": shift, "padding": padding, "pad_token": token}
 
-    out = window_attention(qkv, bias, scale=0.3, mask=attention_mask(7, 10, 3, shift, padding), **options)
+    out = window_attention(qkv, bias, scale=0.3, mask=attention_mask(*size, 3, shift, padding), **options)
 
-    assert out.shape == (2, 7, 10, 8)
+    assert out.shape == (2, *size, 8)
     torch.testing.assert_close(out, attend_token_by_token(qkv, bias, **options))
 
 

@@ -1,12 +1,16 @@
+from typing import get_args
+
 import pytest
 import torch
 
-from swin_train.config import load_config
+from swin_train.config import Config, load_config
 from swin_train.errors import UserError
 from swin_train.kernels.relative_position import log_spaced_coordinates
+from swin_train.kernels.window_attention import Padding
 from swin_train.models.build import build_model
 from swin_train.models.describe import describe, num_parameters
 from swin_train.models.freeze import freeze
+from swin_train.models.outline import FAMILIES
 from swin_train.models.swin import SwinTransformer
 from swin_train.models.swin_v2 import SwinTransformerV2
 
@@ -81,7 +85,7 @@ def test_a_type_that_is_not_built_yet_is_refused() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("stages 3", "TRAIN.FREEZE: 'stages 3': cannot freeze 3 stages; the model has 2"),
+        ("stages 3", "TRAIN.FREEZE: 'stages 3': cannot freeze 3 stages; expected a whole number, 1..2"),
         ("stages x", 'expected none, "stages N" or all_but_head'),
         ("head", 'expected none, "stages N" or all_but_head'),
     ],
@@ -121,3 +125,15 @@ def test_the_classes_are_the_given_ones_or_the_data_set_s(name: str, opts: list,
     with torch.device("meta"):
         assert build_model(cfg).num_classes == expected
     assert describe(cfg).num_classes == expected
+
+
+def test_the_configuration_offers_what_the_models_know() -> None:
+    offered = {key: get_args(option.type) for key, option in Config.walk()}
+
+    assert offered["MODEL.PADDING"] == get_args(Padding)
+    assert set(offered["MODEL.TYPE"]) == {*FAMILIES, "swin_moe"}  # which is configured but not built
+
+
+def test_the_defaults_of_the_configuration_are_the_model_s() -> None:
+    with torch.device("meta"):
+        assert str(build_model(load_config(None))) == str(SwinTransformer())

@@ -50,13 +50,6 @@ def test_without_classes_the_model_gives_features() -> None:
     assert not any(name.startswith("head") for name in model.state_dict())
 
 
-def test_state_dict_holds_parameters_only() -> None:
-    model = make_model(ape=True)
-
-    assert list(model.state_dict()) == [name for name, _ in model.named_parameters()]
-    assert model.state_dict()["absolute_pos_embed"].shape == (1, 64, 8)
-
-
 def test_initial_weights_are_the_paper_s() -> None:
     model = make_model(embed_dim=64, num_heads=(2, 4), window_size=8, ape=True)
 
@@ -133,9 +126,22 @@ def test_a_copy_of_a_frozen_model_is_frozen_by_itself() -> None:
     assert twin._frozen[0] is twin.patch_embed
 
 
-@pytest.mark.parametrize("num_stages", [0, 3])
-def test_freezing_stages_that_do_not_exist_is_refused(num_stages: int) -> None:
-    with pytest.raises(ValueError, match=f"cannot freeze {num_stages} stages; the model has 2"):
+def test_freezing_again_trains_what_is_no_longer_frozen() -> None:
+    model, fresh = make_model(), make_model()
+    model.freeze_all_but_head()
+    model.freeze_stages(2)
+
+    for each in (model, fresh):
+        each.freeze_stages(1)
+
+    assert [p.requires_grad for p in model.parameters()] == [p.requires_grad for p in fresh.parameters()]
+    assert [m.training for m in model.modules()] == [m.training for m in fresh.modules()]
+
+
+@pytest.mark.parametrize("num_stages", [0, 3, True, 1.0])
+def test_freezing_stages_that_do_not_exist_is_refused(num_stages: object) -> None:
+    message = rf"cannot freeze {num_stages} stages; expected a whole number, 1\.\.2"
+    with pytest.raises(ValueError, match=message):
         make_model().freeze_stages(num_stages)
 
 

@@ -47,7 +47,7 @@ def test_the_map_s_borders_never_meet() -> None:
     assert not changed[:, 1:].any()
 
 
-def test_only_weights_are_in_the_state_dict_and_all_are_trained() -> None:
+def test_every_weight_is_trained() -> None:
     model = SwinMlp(16, 2, num_classes=5, embed_dim=8, depths=(2, 2), num_heads=(2, 4), window_size=4)
 
     assert model.layers[0].blocks[1].spatial_mlp.weight.shape == (2 * 16, 16, 1)

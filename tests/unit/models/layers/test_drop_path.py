@@ -65,6 +65,16 @@ def test_without_keys_torch_s_generator_draws() -> None:
     assert not torch.equal(first, other)
 
 
+def test_captured_as_a_graph_it_draws_for_any_number_of_samples() -> None:
+    batch = torch.export.Dim.DYNAMIC
+
+    graph = torch.export.export(
+        DropPath(0.5, layer=0).train(), (torch.ones(2, 1),), dynamic_shapes={"x": {0: batch}}
+    )
+
+    assert graph.module()(torch.ones(64, 1)).unique().tolist() == [0.0, 2.0]
+
+
 def test_nothing_is_dropped_in_evaluation_or_at_probability_zero() -> None:
     x, keys = torch.ones(8, 1), torch.arange(8)
 

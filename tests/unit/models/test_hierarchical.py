@@ -1,10 +1,11 @@
-"""Every family at sizes that are no multiple of anything, and at sizes it was not built for."""
+"""What holds for every family: at any size, for any batch, captured as a graph, in memory that came empty."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from swin_train.models.hierarchical import HierarchicalModel
 from swin_train.models.swin import SwinTransformer
@@ -24,8 +25,8 @@ def make_model(family: Make, img_size: int | tuple[int, int], **changes: object)
     return model.eval()
 
 
-def make_images(*sides: int) -> Tensor:
-    return torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(1))
+def make_images(*sides: int, count: int = 2) -> Tensor:
+    return torch.randn(count, 3, *sides, generator=torch.Generator().manual_seed(1))
 
 
 def copy_of(model: HierarchicalModel, family: Make, *args: object, **changes: object) -> HierarchicalModel:
@@ -120,3 +121,64 @@ def test_stage_maps_are_those_that_the_features_are_made_of(family: Make) -> Non
     assert [tuple(m.shape) for m in maps] == [(2, 10, 13, 8), (2, 5, 7, 16)]
     features = model.norm(maps[-1]).mean(dim=(1, 2))
     torch.testing.assert_close(features, model.forward_features(make_images(20, 26)), rtol=0, atol=0)
+
+
+def export(model: nn.Module, images: Tensor) -> nn.Module:
+    batch = torch.export.Dim.DYNAMIC
+    return torch.export.export(model, (images,), dynamic_shapes=({0: batch},), strict=False).module()
+
+
+@pytest.mark.filterwarnings("ignore")  # tracing is deprecated, and warns of every shape that is read
+@pytest.mark.parametrize("capture", [export, torch.jit.trace])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_captured_model_takes_another_number_of_images(family: Make, capture: Callable) -> None:
+    model, images = make_model(family, (20, 26)), make_images(20, 26, count=5)
+
+    captured = capture(model, make_images(20, 26, count=2))
+
+    torch.testing.assert_close(captured(images), model(images))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_images_have_no_logits(family: Make) -> None:
+    assert make_model(family, (20, 26))(make_images(20, 26, count=0)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_in_empty_memory_needs_nothing_but_its_weights(
+    family: Make, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "empty_like", torch.zeros_like)  # empty memory may hold the right values
+    model, images = make_model(family, (20, 26)), make_images(20, 26)
+    with torch.device(device):
+        other = make_model(family, (20, 26))
+
+    nn.Sequential(other).to_empty(device="cpu")
+    other.load_state_dict(model.state_dict())
+
+    torch.testing.assert_close(other(images), model(images), rtol=0, atol=0)
+
+
+def test_what_is_computed_keeps_its_type_in_empty_memory() -> None:
+    with torch.device("meta"):
+        model = make_model(SwinTransformerV2, 16).half()
+
+    attention = model.to_empty(device="cpu").layers[0].blocks[1].mixer
+
+    assert attention.relative_coords_table.dtype == attention.attn_mask.dtype == torch.float16
+    assert attention.relative_position_index.dtype == torch.int64
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_is_built_and_run_where_tensors_hold_no_values(family: Make) -> None:
+    with FakeTensorMode(), torch.device("meta"):
+        assert make_model(family, (20, 26))(torch.empty(2, 3, 20, 26)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_state_dict_holds_parameters_only(family: Make) -> None:
+    model = make_model(family, 16, ape=True)
+
+    assert list(model.state_dict()) == [name for name, _ in model.named_parameters()]
+    assert model.state_dict()["absolute_pos_embed"].shape == (1, 64, 8)
