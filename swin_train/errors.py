@@ -24,6 +24,6 @@ class DataError(UserError):
 
 
 class StorageError(UserError):
-    """A checkpoint or a log could not be written."""
+    """A checkpoint, a log or a result could not be written."""
 
     exit_status = 28

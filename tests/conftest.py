@@ -154,6 +154,8 @@ class Site:
         *,
         length: int | None = None,
         kind: str = "application/octet-stream",
+        packing: str = "",
+        status: int = 200,
         before: Callable[[], object] = bool,
         after: Callable[[], object] = bool,
     ) -> str:
@@ -164,13 +166,17 @@ class Site:
             body: the content.
             length: the number of bytes that is announced, where it is not that of ``body``.
             kind: the content type.
+            packing: the content encoding, where it says one.
+            status: of the answer.
             before, after: called before and after the answer, while the connection is open.
         """
 
         def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
             before()
-            handler.send_response(200)
+            handler.send_response(status)
             handler.send_header("Content-Type", kind)
+            if packing:
+                handler.send_header("Content-Encoding", packing)
             handler.send_header("Content-Length", str(len(body) if length is None else length))
             handler.end_headers()
             handler.wfile.write(body)

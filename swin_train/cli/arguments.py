@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from swin_train.cli.output import flush_stdout
 from swin_train.config import Config, load_config
 from swin_train.errors import UserError
 
@@ -71,6 +72,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print before it exits."""
         raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End after --help or --version, when their text is written and not only buffered."""
+        flush_stdout()
+        super().exit(status, message)
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse ``argv``. Raises UserError for an unknown flag or a stray word."""

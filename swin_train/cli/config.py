@@ -1,11 +1,11 @@
 """``main.py config show | help | check``."""
 
-import os
-import sys
 from collections.abc import Sequence
 
 from swin_train.cli.arguments import FLAGS, MODE_FLAGS, ConfigParser, Parser
+from swin_train.cli.output import print_result
 from swin_train.config import describe, show
+from swin_train.models.outline import check_is_built
 
 _DESCRIPTION = """\
 Show, explain or check a configuration:
@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
 def _help(argv: Sequence[str]) -> int:
     parser = Parser("main.py config help", "Explain a key, a section, or everything.", _EXAMPLES)
     parser.add_argument("key", nargs="?", default="", help="such as TRAIN.EPOCHS or TRAIN")
-    _print(describe(parser.read(argv).key))
+    print_result(describe(parser.read(argv).key))
     return 0
 
 
@@ -48,7 +48,7 @@ def _show(argv: Sequence[str]) -> int:
     parser = ConfigParser(
         "main.py config show", "Show every key and where it was set.", _EXAMPLES, (*FLAGS, *MODE_FLAGS)
     )
-    _print(show(parser.read_config(argv)))
+    print_result(show(parser.read_config(argv)))
     return 0
 
 
@@ -56,15 +56,6 @@ def _check(argv: Sequence[str]) -> int:
     parser = ConfigParser(
         "main.py config check", "Report everything that is wrong.", _EXAMPLES, (*FLAGS, *MODE_FLAGS)
     )
-    parser.read_config(argv)
-    _print("no problems in the configuration")
+    check_is_built(parser.read_config(argv).MODEL.TYPE)
+    print_result("no problems in the configuration")
     return 0
-
-
-def _print(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except (
-        BrokenPipeError
-    ):  # the reader, such as head, has seen enough; the interpreter flushes again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from swin_train.cli.arguments import Parser
+from swin_train.cli.output import print_result
 from swin_train.config import load_config
 
 _LAYOUTS = (
@@ -14,13 +15,16 @@ _LAYOUTS = (
 
 _DESCRIPTION = """\
 Write weights in the layout of another library. Every value stays as it is, and what the target cannot express
-is refused: converted weights give the logits of the original.
+is refused: converted weights give the logits of the original. Only where maps are padded may the other library
+do it in its own way (see MODEL.PADDING); then the line that is printed says so.
 
-IN is a file of weights in any of these layouts (.safetensors, .pth or .pt), a URL of one, or the checkpoint
-folder step-N of a run. OUT ends in
+IN is a file of weights in any of these layouts (.safetensors, .pth or .pt), a URL of one, the checkpoint folder
+step-N of a run, or a folder of save_pretrained. OUT ends in
   .safetensors  the weights; class names, image size, mean and the like go along in the file's header
   .pth          the weights alone. official: under "model", as the reference's --resume and --pretrained read
-                it; it computes the buffers that are left out. Others: bare, for load_state_dict
+                it; it computes the buffers that are left out. timm, torchvision: bare, for load_state_dict.
+                huggingface: bare, under the names that transformers reads from disk; its version 5 has others
+                in memory, so load_state_dict may refuse them: better write a folder
   nothing       with --to huggingface: a folder for from_pretrained, with config.json and, where it is known how
                 images are prepared, preprocessor_config.json
 
@@ -66,9 +70,11 @@ def parser() -> Parser:
 
 def run(argv: Sequence[str]) -> int:
     """Run ``main.py convert``."""
-    options = parser().read(argv)
-    is_described = options.cfg is not None or options.opts
-    cfg = load_config(options.cfg, options.opts) if is_described else None
+    command = parser()
+    options = command.read(argv)
+    if options.opts and options.cfg is None:
+        command.error("--opts changes keys of a configuration; name it with --cfg")
+    cfg = None if options.cfg is None else load_config(options.cfg, options.opts)
 
     from swin_train.engine.convert import convert
     from swin_train.record.console import Console
@@ -82,5 +88,5 @@ def run(argv: Sequence[str]) -> int:
             cfg=cfg,
             overwrite=options.overwrite,
         )
-    print(result)
+    print_result(str(result))
     return 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from swin_train.cli.arguments import ConfigParser
+from swin_train.cli.output import print_result
 from swin_train.config import Config
 from swin_train.kernels.windows import whole_windows
 from swin_train.models.describe import Description, StageDescription, describe
@@ -45,9 +46,9 @@ def run(argv: Sequence[str]) -> int:
     cfg = parser().read_config(argv)
     description, notes = describe(cfg), _notes(cfg)
     if is_json:
-        print(json.dumps({**asdict(description), "notes": notes}, indent=2))
+        print_result(json.dumps({**asdict(description), "notes": notes}, indent=2))
     else:
-        print(as_text(description, notes))
+        print_result(as_text(description, notes))
     return 0
 
 

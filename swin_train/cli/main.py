@@ -1,13 +1,14 @@
 """Find the command, run it, and turn errors into one message and an exit status."""
 
 import difflib
+import errno
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 from swin_train.cli import config, convert, describe, evaluate, train
-from swin_train.errors import UserError
+from swin_train.errors import StorageError, UserError
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train.run,
@@ -17,6 +18,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "describe": describe.run,
 }
 _INTERRUPTED = 130  # the shell's 128 + SIGINT
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+_UNUSABLE_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,10 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             UserError(f"another process of the run has ended ({str(error).splitlines()[0]}); see its message")
         )
         return 1
+    except OSError as error:
+        explained = _explain(error)
+        if explained is None:
+            raise
+        _report(explained)
+        return explained.exit_status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except SystemExit as done:  # argparse, after --help or --version
+    except SystemExit as done:  # after --help or --version, or when the reader of stdout has left
         return int(done.code or 0)
 
 
@@ -53,6 +62,19 @@ def _run(argv: Sequence[str]) -> int:
     near = difflib.get_close_matches(command, COMMANDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
     raise UserError(f"main.py: unknown command {command!r}; {hint}")
+
+
+def _explain(error: OSError) -> UserError | None:
+    """Say what a path or a disk lacks, wherever it was met; of other errors only a traceback tells."""
+    if error.errno in _FULL_DISK:
+        return StorageError(
+            f"{error.filename or 'a file'}: cannot be written ({error.strerror}); see to free space"
+        )
+    if error.errno in _UNUSABLE_PATH and error.filename:
+        return UserError(
+            f"{error.filename}: cannot be used ({error.strerror}); give another path, or see to its permissions"
+        )
+    return None
 
 
 def _is_lost_peer(error: RuntimeError) -> bool:

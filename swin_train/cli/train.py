@@ -1,10 +1,10 @@
 """``main.py train``, and the form without a command that the reference has."""
 
-import os
 from collections.abc import Sequence
 
 import swin_train
 from swin_train.cli.arguments import FLAGS, MODE_FLAGS, ConfigParser
+from swin_train.cli.output import print_result
 from swin_train.config import Config
 from swin_train.errors import UserError
 
@@ -72,19 +72,13 @@ def run_mode(cfg: Config) -> int:
     if cfg.EVAL_MODE:
         from swin_train.engine.evaluate import evaluate
 
-        _print_result(str(evaluate(cfg)))
+        print_result(str(evaluate(cfg)))
     elif cfg.THROUGHPUT_MODE:
         from swin_train.engine.throughput import throughput
 
-        _print_result(f"{throughput(cfg):.1f} images/s")
+        print_result(f"{throughput(cfg):.1f} images/s")
     else:
         from swin_train.engine.train import train
 
         train(cfg)
     return 0
-
-
-def _print_result(text: str) -> None:
-    """Print to stdout, once: the log goes to stderr."""
-    if os.environ.get("RANK", "0") == "0":
-        print(text)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Set
 
 from swin_train.config.freeze import ALL_BUT_HEAD, parse_freeze
-from swin_train.config.schema.model import SwinMoe, SwinV2
+from swin_train.config.schema.model import Architecture, Model, SwinMoe, SwinV2
 from swin_train.config.schema.root import Config
 
 Findings = Iterator[tuple[str, str]]
@@ -31,6 +31,20 @@ def check(cfg: Config, doubtful: Set[str] = frozenset()) -> Findings:
             )
 
 
+def idle_keys(cfg: Config) -> Findings:
+    """Yield the keys that were set and do nothing, because they are those of another family than MODEL.TYPE.
+
+    Where the family's own key of that name is set afterwards, as on top of a BASE, nothing is amiss.
+    """
+    families = {f"MODEL.{name}" for name, kind in Model.walk_sections() if issubclass(kind, Architecture)}
+    own, keys = cfg.MODEL.selected_key, list(cfg.origins)
+    for number, key in enumerate(keys):
+        section, _, name = key.rpartition(".")
+        if section in families - {own} and f"{own}.{name}" not in keys[number:]:
+            advice = f"; set {own}.{name}" if name in cfg.MODEL.selected else ", which has no such key"
+            yield key, f"is set, but MODEL.TYPE is {cfg.MODEL.TYPE}{advice}"
+
+
 def _stages_agree(cfg: Config) -> Findings:
     model, key = cfg.MODEL.selected, cfg.MODEL.selected_key
     stages = len(model.DEPTHS)
@@ -38,7 +52,7 @@ def _stages_agree(cfg: Config) -> Findings:
         yield f"{key}.DEPTHS", "it must hold the number of blocks of each stage"
         return
     lists = {"NUM_HEADS": len(model.NUM_HEADS)}
-    if isinstance(model, (SwinV2, SwinMoe)):
+    if isinstance(model, (SwinV2, SwinMoe)) and any(model.PRETRAINED_WINDOW_SIZES):
         lists["PRETRAINED_WINDOW_SIZES"] = len(model.PRETRAINED_WINDOW_SIZES)
     if isinstance(model, SwinMoe):
         lists["MOE_BLOCKS"] = len(model.MOE_BLOCKS)

@@ -1,13 +1,14 @@
 """Build a configuration: defaults < BASE < YAML < --opts < flags, with all problems in one error."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from swin_train.config.checks import check
+from swin_train.config.checks import check, idle_keys
 from swin_train.config.node import Option
 from swin_train.config.paths import find_config
 from swin_train.config.schema.root import Config, did_you_mean, nearest
@@ -18,6 +19,9 @@ from swin_train.errors import UserError
 logger = logging.getLogger(__name__)
 
 _MAX_CHAIN = 20  # files, each naming the next as its BASE
+
+_BETWEEN = re.compile(r"[\s,x]+")  # what people type between numbers: 256 320, 256,320, 256x320
+_NUMBERS = re.compile(r"[-+.\deE\s,x]+")
 
 
 class ConfigError(UserError):
@@ -41,6 +45,8 @@ def load_config(
     path: str | Path | None,
     overrides: Sequence[Any] = (),
     flags: Iterable[tuple[str, Any, str]] = (),
+    *,
+    overrides_origin: str = "--opts",
 ) -> Config:
     """Read, check and freeze a configuration.
 
@@ -49,6 +55,7 @@ def load_config(
             "swin_tiny_patch4_window7_224"; None is the defaults.
         overrides: KEY, VALUE, KEY, VALUE as after --opts; text is read as YAML.
         flags: (key, value, the flag as typed), applied last.
+        overrides_origin: what messages call ``overrides``.
 
     Raises:
         ConfigError: a file cannot be read, a key is unknown, a value is wrong, or keys contradict each other.
@@ -56,7 +63,7 @@ def load_config(
     loader = _Loader()
     if path is not None:
         loader.read(path, "--cfg")
-    for assignment in [*loader.pair(overrides), *(Assignment(*flag) for flag in flags)]:
+    for assignment in [*loader.pair(overrides, overrides_origin), *(Assignment(*flag) for flag in flags)]:
         loader.assign_typed(assignment)
     cfg = Config(loader.values, loader.origins)
     problems = list(loader.problems)
@@ -64,6 +71,8 @@ def load_config(
         problems += [_located(cfg, key, text) for key, text in check(cfg, loader.doubtful)]
     if problems:
         raise ConfigError(problems)
+    for key, text in idle_keys(cfg):
+        logger.warning("%s: %s %s", cfg.origins[key], key, text)
     return cfg
 
 
@@ -110,13 +119,13 @@ class _Loader:
         elif tree is not None:
             self._tear(f"{file}: must hold KEY: VALUE lines; got {shown(plain_value(tree))}")
 
-    def pair(self, overrides: Sequence[Any]) -> Iterator[Assignment]:
+    def pair(self, overrides: Sequence[Any], origin: str) -> Iterator[Assignment]:
         """Cut KEY, VALUE, KEY, VALUE into assignments."""
         if len(overrides) % 2:
             last = shown(overrides[-1])
-            self._tear(f"--opts: {last} has no value; write KEY VALUE pairs, set apart by spaces")
+            self._tear(f"{origin}: {last} has no value; write KEY VALUE pairs, set apart by spaces")
         for key, value in zip(overrides[::2], overrides[1::2], strict=False):
-            yield Assignment(str(key), value, "--opts")
+            yield Assignment(str(key), value, origin)
 
     def assign_typed(self, new: Assignment) -> None:
         """Take over a value from the command line; the later one holds if it gives two, with a warning."""
@@ -145,6 +154,7 @@ class _Loader:
         else:
             try:
                 self.values[key] = _interpret(value, self._options[key])
+                self.origins.pop(key, None)  # what is set last comes last
                 self.origins[key] = origin
             except ValueError as error:
                 self._doubt(key, f"{origin}: {key} {error}")
@@ -195,7 +205,23 @@ def _interpret(raw: Any, option: Option) -> Any:
         value = plain_value(raw)
         as_typed = isinstance(raw, yaml.ScalarNode) and option.reads_as_typed(value)
         raw = raw.value if as_typed else value
-    return option.coerce(raw)
+    try:
+        return option.coerce(raw)
+    except ValueError as error:
+        raise ValueError(f"{error}{_hint(raw, option)}") from None
+
+
+def _hint(value: Any, option: Option) -> str:
+    """Give "; write [256, 320]" for numbers that were typed without brackets."""
+    if not isinstance(value, str) or not _NUMBERS.fullmatch(value):
+        return ""
+    text = f"[{', '.join(_BETWEEN.split(value.strip()))}]"
+    node = _parse(text)
+    try:
+        option.coerce(plain_value(node) if isinstance(node, yaml.Node) else node)
+    except ValueError:
+        return ""
+    return f"; write {text}"
 
 
 def _parse(text: str) -> yaml.Node | str | None:

@@ -65,9 +65,11 @@ class Option:
         if self.any_text and isinstance(value, (int, float, os.PathLike)) and not isinstance(value, bool):
             value = str(value)
         value = coerce(value, self.type)
-        for number in leaves(value):
-            if isinstance(number, (int, float)):
-                for sign, bound, holds in self._limits(number):
+        for leaf in leaves(value):
+            if isinstance(leaf, str) and "\0" in leaf:  # no path can
+                raise ValueError(f"must not hold the character NUL; got {shown(value)}")
+            if isinstance(leaf, (int, float)):
+                for sign, bound, holds in self._limits(leaf):
                     if not holds:
                         raise ValueError(f"must be {sign} {bound:g}; got {shown(value)}")
         return value

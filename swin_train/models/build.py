@@ -42,7 +42,7 @@ def _build_swin_v2(cfg: Config, num_classes: int) -> SwinTransformerV2:
     return SwinTransformerV2(
         **_sizes(cfg, num_classes),
         qkv_bias=swin.QKV_BIAS,
-        pretrained_window_sizes=swin.PRETRAINED_WINDOW_SIZES,
+        pretrained_window_sizes=swin.PRETRAINED_WINDOW_SIZES if any(swin.PRETRAINED_WINDOW_SIZES) else (),
     )
 
 

@@ -26,7 +26,7 @@ class Product:
         return self.times * self.rows * self.columns
 
 
-def num_parameters(model: Outline, num_frozen_stages: int = 0) -> int:
+def model_parameters(model: Outline, num_frozen_stages: int = 0) -> int:
     """Parameters of the model, without the patch embedding and the first stages where they are frozen.
 
     ``num_frozen_stages`` beyond the last stage leaves the head alone.

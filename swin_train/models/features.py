@@ -20,6 +20,7 @@ class StageFeatures(nn.Module):
     Attributes:
         strides: of each map: pixels of the image beside one pixel of the map.
         channels: of each map.
+        left_out: names of the model's weights that were taken out.
 
     Raises:
         ValueError: ``out_indices`` are not those of stages, or not in rising order.
@@ -36,7 +37,9 @@ class StageFeatures(nn.Module):
         self.out_indices = tuple(chosen)
         self.strides = tuple(model.patch_size * 2**i for i in chosen)
         self.channels = tuple(model.layers[i].dim for i in chosen)
+        whole = model.state_dict().keys()
         self.model = _without_end(model, num_stages=chosen[-1] + 1)
+        self.left_out = frozenset(whole - self.model.state_dict().keys())
 
     def forward(self, images: Tensor, drop_path_keys: Tensor | None = None) -> list[Tensor]:
         """The chosen maps, [B, channels, height / stride, width / stride], sides rounded up.

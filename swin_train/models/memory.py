@@ -34,7 +34,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from swin_train.config import Config
-from swin_train.models.costs import embedding_product, num_offsets, num_parameters
+from swin_train.models.costs import embedding_product, model_parameters, num_offsets
 from swin_train.models.outline import POSITION_HIDDEN, Outline, StageOutline
 
 _WIDE = 4  # bytes of a float32
@@ -42,14 +42,14 @@ _AVERAGES = {"sgd": 1}  # kept by an optimizer for each parameter; others keep t
 
 
 @dataclass(frozen=True)
-class Kept:
+class ActivationMemory:
     """Bytes that a forward pass leaves for the backward pass."""
 
     per_image: int = 0
     once: int = 0
 
-    def __add__(self, other: "Kept") -> "Kept":
-        return Kept(self.per_image + other.per_image, self.once + other.once)
+    def __add__(self, other: "ActivationMemory") -> "ActivationMemory":
+        return ActivationMemory(self.per_image + other.per_image, self.once + other.once)
 
     def bytes(self, batch_size: int) -> int:
         """Of a batch."""
@@ -120,9 +120,9 @@ def training_memory(cfg: Config, model: Outline, num_frozen_stages: int) -> Trai
         is_checkpointed=cfg.TRAIN.USE_CHECKPOINT,
         num_frozen_stages=num_frozen_stages,
     )
-    total, trained = num_parameters(model), num_parameters(model, num_frozen_stages)
+    total, trained = model_parameters(model), model_parameters(model, num_frozen_stages)
     parameters = _WIDE * (total + trained * (1 + _num_averages(cfg)) + (total if cfg.TRAIN.EMA_DECAY else 0))
-    kept = kept_for_backward(model, setting, cfg.DATA.BATCH_SIZE)
+    activations = activation_memory(model, setting, cfg.DATA.BATCH_SIZE)
     attention = "fused" if setting.is_fused else "spelled out"
     return TrainingMemory(
         device=device,
@@ -133,46 +133,46 @@ def training_memory(cfg: Config, model: Outline, num_frozen_stages: int) -> Trai
         optimizer=cfg.TRAIN.OPTIMIZER.NAME,
         trained_parameters=trained,
         parameters=parameters,
-        activations_per_image=kept.per_image,
-        activations_once=kept.once,
+        activations_per_image=activations.per_image,
+        activations_once=activations.once,
         block_formula=block_formula(model.family, setting),
-        total=parameters + kept.bytes(cfg.DATA.BATCH_SIZE),
+        total=parameters + activations.bytes(cfg.DATA.BATCH_SIZE),
     )
 
 
-def kept_for_backward(model: Outline, setting: Setting, batch_size: int) -> Kept:
+def activation_memory(model: Outline, setting: Setting, batch_size: int) -> ActivationMemory:
     """What a forward pass keeps; ``batch_size`` decides which block is the largest to be computed again."""
     features, last = model.num_features, model.stages[-1]
-    head = Kept(setting.narrow * features, _cast(setting, features * model.num_classes))
+    head = ActivationMemory(setting.narrow * features, _cast(setting, features * model.num_classes))
     if setting.num_frozen_stages > len(model.stages):
         return head
-    kept = head + Kept(_norm(last.tokens, features))
+    activations = head + ActivationMemory(_norm(last.tokens, features))
     if not setting.num_frozen_stages:
-        kept += _embedding(model, setting)
+        activations += _embedding(model, setting)
     blocks = []
     for stage in model.stages[setting.num_frozen_stages :]:
         blocks += [_block(model, stage, shift, setting) for shift in stage.shifts]
-        kept += _merging(model, stage, setting)
+        activations += _merging(model, stage, setting)
         if setting.is_checkpointed:
-            kept += Kept(stage.depth * _WIDE * stage.channels * stage.tokens)
+            activations += ActivationMemory(stage.depth * _WIDE * stage.channels * stage.tokens)
     if setting.is_checkpointed:
-        blocks = [max(blocks, key=lambda block: block.bytes(batch_size), default=Kept())]
-    return sum(blocks, kept)
+        blocks = [max(blocks, key=lambda block: block.bytes(batch_size), default=ActivationMemory())]
+    return sum(blocks, activations)
 
 
-def _embedding(model: Outline, setting: Setting) -> Kept:
+def _embedding(model: Outline, setting: Setting) -> ActivationMemory:
     product = embedding_product(model)
     norm = _norm(product.rows, product.columns) if model.patch_norm else 0
     patches = setting.narrow * product.rows * product.inner
-    return Kept(patches + norm, _cast(setting, product.inner * product.columns))
+    return ActivationMemory(patches + norm, _cast(setting, product.inner * product.columns))
 
 
-def _merging(model: Outline, stage: StageOutline, setting: Setting) -> Kept:
+def _merging(model: Outline, stage: StageOutline, setting: Setting) -> ActivationMemory:
     if stage.merged is None:
-        return Kept()
+        return ActivationMemory()
     tokens, C = stage.merged[0] * stage.merged[1], stage.channels
     norm = _norm(tokens, 2 * C if model.family == "swinv2" else 4 * C)
-    return Kept(setting.narrow * tokens * 4 * C + norm, _cast(setting, 8 * C**2))
+    return ActivationMemory(setting.narrow * tokens * 4 * C + norm, _cast(setting, 8 * C**2))
 
 
 def block_formula(family: str, setting: Setting) -> str:
@@ -205,7 +205,7 @@ def _mixer_terms(family: str, setting: Setting) -> tuple[dict[str, int], dict[st
     return dict(+narrow), dict(+wide)
 
 
-def _block(model: Outline, stage: StageOutline, shift: int, setting: Setting) -> Kept:
+def _block(model: Outline, stage: StageOutline, shift: int, setting: Setting) -> ActivationMemory:
     T, C, P, hidden = stage.tokens, stage.channels, stage.padded_tokens(shift), model.hidden(stage)
     weights = stage.heads * stage.window**2 * P  # of the attention to one image
     size = {"C T": C * T, "C P": C * P, "heads P": stage.heads * P, "heads N P": weights}
@@ -215,13 +215,13 @@ def _block(model: Outline, stage: StageOutline, shift: int, setting: Setting) ->
     per_image += _WIDE * sum(count * size[letters] for letters, count in wide.items())
 
     if model.family == "swin_mlp":
-        return Kept(per_image, _cast(setting, 2 * C * hidden + stage.heads * stage.window**4))
+        return ActivationMemory(per_image, _cast(setting, 2 * C * hidden + stage.heads * stage.window**4))
     once = _cast(setting, 2 * C * hidden + 4 * C**2)
     if setting.is_fused:
         once += setting.narrow * weights  # all windows have as many biases
     if model.family == "swinv2":
         once += _WIDE * (num_offsets(stage) * (POSITION_HIDDEN + stage.heads) + stage.heads)
-    return Kept(per_image, once)
+    return ActivationMemory(per_image, once)
 
 
 def _norm(tokens: int, channels: int) -> int:

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 _LONGEST_HEADER = 100_000_000  # bytes that safetensors allows
-_TEXT = 64  # bytes that tell text from anything else
+_START = 64  # bytes that tell text from anything else
 # What torch's reader of older files raises where one ends too early.
 _ENDS = (EOFError, IndexError, struct.error)
 
@@ -20,9 +20,9 @@ def describe_damage(file: Path, error: Exception) -> str:
     """
     try:
         with file.open("rb") as content:
-            start = content.read(_TEXT)
-        if _is_text(start):
-            return f"is text, not weights; it begins with {start.decode()!r}"
+            start = content.read(_START)
+        if text := text_at(start):
+            return f"is text, not weights; it begins with {text!r}"
         if _is_truncated(file, start, error):
             return "is truncated, it ends before what it says it holds"
     except OSError as refusal:  # such as no permission, which is what its reader met too
@@ -30,9 +30,11 @@ def describe_damage(file: Path, error: Exception) -> str:
     return f"cannot be read as a checkpoint, it is damaged or of another kind ({type(error).__name__})"
 
 
-def _is_text(start: bytes) -> bool:
-    """Pages of errors and pointers of Git LFS come in the place of a file."""
-    return len(start) > 1 and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start)
+def text_at(start: bytes) -> str:
+    """The first characters of what begins as no file of weights does: messages of errors, pointers of Git LFS."""
+    start = start[:_START]
+    is_text = len(start) > 1 and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start)
+    return start.decode() if is_text else ""
 
 
 def _is_truncated(file: Path, start: bytes, error: Exception) -> bool:

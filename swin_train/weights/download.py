@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import logging
 import re
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -17,16 +18,19 @@ from urllib.parse import urlsplit
 import torch.hub
 
 from swin_train.errors import StorageError, UserError
+from swin_train.weights.damage import text_at
 from swin_train.weights.write import put_in_place
 
 logger = logging.getLogger(__name__)
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # two characters or more: C: is a drive
-_HASH = re.compile(r".*-([0-9a-f]{8,64})\.[^.]+")  # name-f4a2b1c8.pth: the first digits of its SHA-256
+_DATE = r"20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\."
+_HASH = re.compile(rf".*-(?!{_DATE})([0-9a-f]{{8,64}})\.[^.]+")  # name-f4a2b1c8.pth: the start of its SHA-256
 _MAX_NAME = 200  # characters; file systems take 255 bytes, and some are added
 _BLOCK = 1 << 20  # bytes
 _TIMEOUT = 30.0  # seconds without a byte
 _PROGRESS = 10.0  # seconds between two lines of the log
+_ONE_THREAD = threading.Lock()  # locks of files keep out other processes only
 _BY_HAND = "download the file by hand on a machine with network, and give its path here"
 
 
@@ -38,10 +42,11 @@ def is_url(path: str | Path) -> bool:
 def local_file(path_or_url: str | Path) -> Path:
     """Return a path as it is, and for an http or https URL the path of its file in torch.hub's cache.
 
-    What is in the cache is not downloaded again; processes of one machine that ask at once download once. A
-    file called ``NAME-HASH.pth``, with 8 digits or more of its SHA-256, is checked against them, from the
-    cache too, and lies where torch.hub keeps it. Other names are no identity: every repository of Hugging
-    Face has a ``model.safetensors``. Their files lie in a folder for each URL, and the log gives their SHA-256.
+    What is in the cache is not downloaded again; threads and processes of one machine that ask at once download
+    once. A file called ``NAME-HASH.pth``, with 8 digits or more of its SHA-256, is checked against them, from the
+    cache too, and lies where torch.hub keeps it. Other names are no identity, not those with a date either: every
+    repository of Hugging Face has a ``model.safetensors``. Their files lie in a folder for each URL, and the log
+    gives their SHA-256.
 
     Raises:
         UserError: the URL cannot be reached, gives something else than a file, breaks off, or gives a file of
@@ -55,7 +60,7 @@ def local_file(path_or_url: str | Path) -> Path:
     file = _place(url)
     digest = None
     if not file.is_file():
-        with _one_process_at_a_time(file):
+        with _one_at_a_time(file):
             if not file.is_file():  # nobody was faster
                 digest = _download(url, file)
     if digest is None:
@@ -101,19 +106,16 @@ def _hash_in(name: str) -> str | None:
 
 
 @contextmanager
-def _one_process_at_a_time(file: Path) -> Iterator[None]:
-    lock = file.with_name(f"{file.name}.lock")
+def _one_at_a_time(file: Path) -> Iterator[None]:
+    # It stays there: removed, it would be one file for who waits and another for who comes.
+    lock = file.with_name(f".{file.name}.lock")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        holder = lock.open("w")
-    except OSError as error:
-        raise _unwritable(file, error) from None
-    with holder:  # the lock goes with the open file, also when the process is killed
-        try:
+        with _ONE_THREAD, lock.open("w") as holder:  # with the process, if killed, its lock goes too
             _wait_for(holder, lock)
-        except OSError as error:
-            raise _unwritable(file, error) from None
-        yield
+            yield
+    except OSError as error:  # those of the network are UserErrors by now
+        raise _unwritable(file, error) from None
 
 
 def _wait_for(holder: IO[str], lock: Path) -> None:
@@ -135,8 +137,6 @@ def _download(url: str, file: Path) -> str:
             digest = _receive(url, sink)
         _check_hash(url, file.name, digest)
         put_in_place(part, file)
-    except OSError as error:  # those of the network are UserErrors by now
-        raise _unwritable(file, error) from None
     finally:
         part.unlink(missing_ok=True)
     return digest
@@ -145,6 +145,8 @@ def _download(url: str, file: Path) -> str:
 def _receive(url: str, sink: BinaryIO) -> str:
     sha256, received, said = hashlib.sha256(), 0, time.monotonic()
     for block, total in _blocks(url):
+        if not received:
+            _check_no_text(url, block)
         sink.write(block)
         sha256.update(block)
         received += len(block)
@@ -194,6 +196,24 @@ def _check_is_file(url: str, response: http.client.HTTPResponse) -> None:
     if response.headers.get_content_type() == "text/html":
         raise UserError(
             f"{url}: the server sends a web page, not a file; give the address that the page's download link has"
+        )
+    if response.status != http.HTTPStatus.OK:  # such as 206, a part of the file
+        raise UserError(
+            f"{url}: the server answers {response.status} {response.reason}, which is not the whole file; check the "
+            f"address, or {_BY_HAND}"
+        )
+    packing = response.headers.get("Content-Encoding", "identity")
+    if packing.lower() != "identity":
+        raise UserError(
+            f"{url}: the server sends the file packed ({packing}), which was not asked for; {_BY_HAND}"
+        )
+
+
+def _check_no_text(url: str, start: bytes) -> None:
+    """Look at the content: servers that do not know a kind of file call it text/plain."""
+    if text := text_at(start):
+        raise UserError(
+            f"{url}: what came is text, not weights; it begins with {text!r}. Check the address, or {_BY_HAND}"
         )
 
 

@@ -41,7 +41,11 @@ def write_torch(path: str | Path, state: Mapping[str, Tensor], wrapper: str | No
 
     def save(beside: Path) -> None:
         with beside.open("wb") as file:  # by its path, torch would write the temporary name into the file
-            torch.save({wrapper: plain} if wrapper else plain, file)
+            try:
+                torch.save({wrapper: plain} if wrapper else plain, file)
+            except RuntimeError as error:
+                # torch's zip writer hides the file's own error behind one of its own.
+                raise OSError(str(error.__context__ or error)) from error
 
     _write_whole(Path(path), save)
 

@@ -189,7 +189,7 @@ def test_pretrained_weights_without_a_matching_tensor(fail, tmp_path):
     status, message = fail("--pretrained", str(tmp_path / "resnet.safetensors"))
 
     assert status == 2
-    assert "none of its 1 tensors" in message
+    assert "not a Swin; its names begin with conv1" in message
 
 
 @pytest.mark.parametrize("flag", ["--resume", "--pretrained"])
@@ -198,6 +198,29 @@ def test_a_checkpoint_that_is_missing(fail, flag):
 
     assert status == 2
     assert "/nowhere/swin.pth" in message
+
+
+@pytest.mark.parametrize("flags", [["--eval", "--resume"], ["--resume"], ["--pretrained"]])
+def test_a_name_that_is_longer_than_the_file_system_takes(fail, flags):
+    status, message = fail(*flags, f"/{'x' * 300}.pth")
+
+    assert status == 2
+    assert f"/{'x' * 300}.pth" in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", [["IN", "out.pth"], ["in.pth", "OUT"]])
+def test_names_that_are_too_long_to_convert(capsys, argv):
+    long = f"/{'x' * 300}.pth"
+
+    status = main(["convert", *(long if word.isupper() else word for word in argv), "--to", "timm"])
+
+    assert status == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {long}")
+    assert message.endswith(
+        ": cannot be used (File name too long); give another path, or see to its permissions\n"
+    )
 
 
 def test_a_local_rank_that_is_missing(fail, monkeypatch):

@@ -39,3 +39,18 @@ def test_a_url_that_gives_nothing_is_one_message(tiny_opts, site, capsys):
     assert main(["eval", *CFG, "--resume", f"{site.address}/none.pth", "--opts", *tiny_opts()]) == 2
 
     assert f"error: {site.address}/none.pth: the server answers 404 " in capsys.readouterr().err
+
+
+def test_a_copy_of_a_url_that_is_no_weights_is_named_so_that_it_can_be_deleted(tmp_path, site, capsys):
+    url = site.give("/x.pth", b"\x80damaged")
+
+    for _ in range(2):
+        assert main(["convert", url, str(tmp_path / "out.pth"), "--to", "timm"]) == 2
+
+        (copy,) = (tmp_path / "torch_home").rglob("x.pth")
+        message = capsys.readouterr().err.rpartition("error: ")[2]
+        assert message.startswith(f"{copy}: is truncated")
+        assert message.endswith("; copy or download it again, once this one is deleted\n")
+        copy.unlink()
+
+    assert site.requests == ["/x.pth", "/x.pth"]

@@ -9,9 +9,8 @@ import torch
 from swin_train.config import load_config
 from swin_train.errors import UserError
 from swin_train.models.build import build_model
-from swin_train.models.costs import num_parameters, papers_multiply_adds
-from swin_train.models.describe import describe
-from swin_train.models.describe import num_parameters as parameters_of
+from swin_train.models.costs import model_parameters, papers_multiply_adds
+from swin_train.models.describe import describe, num_parameters
 from swin_train.models.outline import outline
 
 GOLDEN = Path(__file__).parent
@@ -74,9 +73,9 @@ def test_parameters_and_multiply_adds_are_the_reference_s(name: str) -> None:
     described = outline(cfg, cfg.num_classes)
     expected, giga_multiply_adds = COSTS[name]
 
-    found = parameters_of(model)
+    found = num_parameters(model)
     assert found == expected if isinstance(expected, int) else round(found / 1e6, 2) == expected
-    assert num_parameters(described) == found
+    assert model_parameters(described) == found
     if giga_multiply_adds is not None:
         assert round(papers_multiply_adds(described) / 1e9, 3) == giga_multiply_adds
 
@@ -87,7 +86,7 @@ def test_the_encoder_of_simmim_is_the_reference_s(name: str) -> None:
     patch = 3 * encoder.patch_size**2 * 4**3  # of the last stage: all values of 32 x 32 pixels
     decoder, mask_token = (encoder.num_features + 1) * patch, encoder.stages[0].channels
 
-    assert num_parameters(encoder) + decoder + mask_token == SIMMIM_PRETRAINING[name]
+    assert model_parameters(encoder) + decoder + mask_token == SIMMIM_PRETRAINING[name]
 
 
 @pytest.mark.parametrize("name", WAITING)

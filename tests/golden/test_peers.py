@@ -18,7 +18,7 @@ from swin_train.models.hierarchical import HierarchicalModel
 from swin_train.models.swin import SwinTransformer
 from swin_train.models.swin_v2 import SwinTransformerV2
 from swin_train.weights.geometry import Geometry
-from swin_train.weights.layouts import LAYOUTS, infer_facts
+from swin_train.weights.layouts import LAYOUTS, infer_spec
 
 SIZES: dict[str, Any] = {"embed_dim": 24, "depths": (2, 2, 6, 2), "num_heads": (3, 3, 6, 12)}
 CLASSES = 7
@@ -103,7 +103,7 @@ def test_ours_and_theirs_give_the_same_logits_for_weights_of_ours(
     version, (make_theirs, padding) = VERSIONS[name], PEERS[peer]
     side = getattr(version, at)
     ours = with_weights(make_ours(version, side, padding))
-    facts = infer_facts(
+    facts = infer_spec(
         ours.state_dict(),
         Geometry(windows=(version.window,) * 4, pretrained_windows=(0,) * 4, img_size=(version.native,) * 2),
     )
@@ -135,7 +135,7 @@ def test_timm_gives_our_logits_for_windows_that_a_small_map_bounds_and_for_those
 ) -> None:
     side, pretrained = 192, (12, 12, 12, 6)  # maps of 48, 24, 12 and 6
     ours = with_weights(make_ours(VERSIONS["v2"], side, "timm", pretrained_window_sizes=pretrained))
-    facts = infer_facts(ours.state_dict(), Geometry((8, 8, 8, 6), pretrained, (side, side)))
+    facts = infer_spec(ours.state_dict(), Geometry((8, 8, 8, 6), pretrained, (side, side)))
 
     theirs = make_timm(VERSIONS["v2"], side, pretrained_window_sizes=pretrained).double().eval()
     theirs.load_state_dict(LAYOUTS["timm"].from_official(ours.state_dict(), facts))

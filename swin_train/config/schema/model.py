@@ -32,7 +32,8 @@ class SwinV2(Architecture):
     QKV_BIAS: bool = opt(True, "Give query and value a bias; keys never have one.")
     PRETRAINED_WINDOW_SIZES: tuple[int, ...] = opt(
         (0, 0, 0, 0),
-        "Window of each stage in pre-training, to scale coordinates by; 0 is this model's own.",
+        "Window of each stage in pre-training, to scale coordinates by; 0 is this model's own. Zeros alone"
+        " fit any number of stages.",
         ge=0,
     )
 
@@ -50,7 +51,8 @@ class SwinMoe(Architecture):
     INIT_STD: float = opt(0.02, "Standard deviation of the initial linear weights.", gt=0)
     PRETRAINED_WINDOW_SIZES: tuple[int, ...] = opt(
         (0, 0, 0, 0),
-        "Window of each stage in pre-training, to scale coordinates by; 0 is this model's own.",
+        "Window of each stage in pre-training, to scale coordinates by; 0 is this model's own. Zeros alone"
+        " fit any number of stages.",
         ge=0,
     )
     MOE_BLOCKS: tuple[tuple[int, ...], ...] = opt(

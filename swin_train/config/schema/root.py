@@ -21,7 +21,8 @@ NUM_CLASSES_22K = 21_841  # of ImageNet-22K, as the authors trained on it
 class Config(Section):
     """All settings of a run; read-only.
 
-    ``origins`` tells where each key that is not at its default was set: "file:line", "--opts" or a flag.
+    ``origins`` tells where each key that is not at its default was set: "file:line", "--opts" or a flag; what was
+    set last comes last.
     """
 
     BASE: tuple[str, ...] = opt(

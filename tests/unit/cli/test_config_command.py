@@ -30,6 +30,23 @@ def test_check_reports_a_bad_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith("error: 2 problems in the configuration:\n  - ")
 
 
+def test_check_says_that_a_family_is_not_built_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "swin_moe_small_patch4_window12_192_8expert_32gpu_22k"
+
+    assert main(["config", "check", "--cfg", name]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: MODEL.TYPE is 'swin_moe', which is configured but not built")
+
+
+def test_check_warns_of_a_key_that_does_nothing(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["config", "check", *CFG, "--opts", "MODEL.SWINV2.WINDOW_SIZE", "8"]) == 0
+    assert len(caplog.messages) == 1
+    assert capsys.readouterr().out == "no problems in the configuration\n"
+
+
 @pytest.mark.parametrize("argv", [[], ["shwo"], ["help", "EPOCH"], ["help", "a", "b"], ["show"]])
 def test_a_mistake_is_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", *argv]) == 2

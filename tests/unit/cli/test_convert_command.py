@@ -18,7 +18,7 @@ from swin_train.weights.write import write_weights
 
 SIZES = {"PATCH_SIZE": 2, "EMBED_DIM": 8, "DEPTHS": [2, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
 OPTS = [
-    *("DATA.IMG_SIZE", "16", "MODEL.TYPE", "swinv2", "MODEL.SWINV2.PRETRAINED_WINDOW_SIZES", "[0, 0]"),
+    *("DATA.IMG_SIZE", "16", "MODEL.TYPE", "swinv2"),
     *(part for name, value in SIZES.items() for part in (f"MODEL.SWINV2.{name}", str(value))),
 ]
 
@@ -49,7 +49,7 @@ def fail(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 def test_there_and_back_through_every_layout_gives_the_same_weights(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, told = weights, ["--opts", *OPTS]
+    source, told = weights, ["--cfg", "swinv2_tiny_patch4_window8_256", "--opts", *OPTS]
     for number, layout in enumerate([*LAYOUTS, "official"]):
         out = tmp_path / f"{number}.safetensors"
         assert main(["convert", str(source), str(out), "--to", layout, *told]) == 0
@@ -101,7 +101,7 @@ def test_averaged_weights_that_are_not_there_are_an_error(
 ) -> None:
     message = fail(weights, tmp_path / "w.pth", "--to", "timm", "--weights", "ema")
 
-    assert "w.safetensors: holds one set of weights, not ema beside it" in message
+    assert "w.safetensors: holds no averaged weights (ema); ask for raw ones" in message
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,10 @@ def test_averaged_weights_that_are_not_there_are_an_error(
         (["a", "b", "--to", "tim"], "main.py convert: argument --to: invalid choice: 'tim' (choose from "),
         (["a", "b", "--to", "timm", "--overwite"], "unknown flag --overwite, did you mean --overwrite?"),
         (["none.pth", "w.pth", "--to", "timm"], "none.pth: there is no such file; "),
+        (
+            ["none.pth", "w.pth", "--to", "timm", "--opts", "MODEL.TYPE", "swinv2"],
+            "main.py convert: --opts changes keys of a configuration; name it with --cfg; see main.py convert --help",
+        ),
         (
             ["none.pth", "w.pth", "--to", "timm", "--cfg", "swim"],
             "--cfg: swim: no such file, and no configuration",
@@ -153,6 +157,10 @@ def test_the_examples_are_taken_by_the_parser() -> None:
         assert options.cfg is None or load_config(options.cfg)
 
 
-def test_its_help_says_where_buffers_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_help_says_what_a_pth_file_is_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "--help"]) == 0
-    assert "it computes the buffers that are left out" in capsys.readouterr().out
+
+    text = capsys.readouterr().out
+    assert "it computes the buffers that are left out" in text
+    assert "timm, torchvision: bare, for load_state_dict" in text
+    assert "huggingface: bare, under the names that transformers reads from disk" in text

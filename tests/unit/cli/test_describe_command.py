@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -161,7 +160,7 @@ def test_every_description_is_readable_in_100_columns(
         assert max(map(len, lines)) <= 100, name
 
 
-def test_three_billion_parameters_take_no_time_and_no_torch(tmp_path: Path) -> None:
+def test_three_billion_parameters_are_described_without_torch(tmp_path: Path) -> None:
     (tmp_path / "giant.yaml").write_text(GIANT)
     words = ["describe", "--cfg", str(tmp_path / "giant.yaml"), "--json"]
     code = (
@@ -169,15 +168,12 @@ def test_three_billion_parameters_take_no_time_and_no_torch(tmp_path: Path) -> N
         "sys.exit(status or 'torch' in sys.modules)"
     )
 
-    start = time.perf_counter()
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=60
     )
-    seconds = time.perf_counter() - start
 
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["parameters"] == 3_001_912_008
-    assert seconds < 3  # 0.1, and 18 MB, on a quiet machine
 
 
 def test_its_help_explains(capsys: pytest.CaptureFixture[str]) -> None:

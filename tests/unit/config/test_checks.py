@@ -1,10 +1,11 @@
-"""Keys that contradict each other are refused before anything runs."""
+"""Keys that contradict each other are refused before anything runs, and those that do nothing are warned of."""
 
 from typing import Any
 
 import pytest
 
 from swin_train.config import Config, ConfigError, load_config
+from swin_train.config.paths import config_files
 
 EVAL = ["EVAL_MODE", True, "MODEL.RESUME", "x.pth"]
 
@@ -155,9 +156,54 @@ def test_any_image_size_is_taken(size: int | tuple[int, int], type_: str) -> Non
         ["TRAIN.FREEZE", "all_but_head"],
         ["TRAIN.CLASS_WEIGHTS", [1, 2]],
         ["MODEL.SWIN_MLP.NUM_HEADS", [5]],
+        *(
+            ["MODEL.TYPE", name.lower(), f"MODEL.{name}.PRETRAINED_WINDOW_SIZES", zeros]
+            for name in ("SWINV2", "SWIN_MOE")
+            for zeros in ([], [0], [0] * 5)
+        ),
         ["DATA.ZIP_MODE", True, "DATA.DATASET", "imagenet22K"],
         ["MODEL.TYPE", "swin_mlp"],
     ],
 )
 def test_what_does_not_matter_here_is_not_checked(overrides: list[Any]) -> None:
     assert isinstance(load_config(None, overrides), Config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warnings"),
+    [
+        (
+            ["MODEL.SWINV2.WINDOW_SIZE", 8],
+            [
+                "--opts: MODEL.SWINV2.WINDOW_SIZE is set, but MODEL.TYPE is swin; set MODEL.SWIN.WINDOW_SIZE",
+            ],
+        ),
+        (
+            ["MODEL.TYPE", "swin_mlp", "MODEL.SWIN.QKV_BIAS", False],
+            [
+                "--opts: MODEL.SWIN.QKV_BIAS is set, but MODEL.TYPE is swin_mlp, which has no such key",
+            ],
+        ),
+        (["MODEL.SWINV2.WINDOW_SIZE", 8, "MODEL.SWIN.WINDOW_SIZE", 8], []),
+        (
+            ["MODEL.SWIN.WINDOW_SIZE", 8, "MODEL.SWINV2.WINDOW_SIZE", 8],
+            ["--opts: MODEL.SWINV2.WINDOW_SIZE is set, but MODEL.TYPE is swin; set MODEL.SWIN.WINDOW_SIZE"],
+        ),
+        (["MODEL.SIMMIM.NORM_TARGET.ENABLE", True], []),
+    ],
+)
+def test_a_key_of_another_family_is_warned_of(
+    overrides: list[Any], warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    load_config(None, overrides)
+
+    assert caplog.messages == warnings
+
+
+def test_no_configuration_of_the_project_sets_a_key_that_does_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in config_files():
+        load_config(name)
+
+    assert caplog.messages == []

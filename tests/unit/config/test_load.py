@@ -260,6 +260,19 @@ def test_a_flag_replaces_the_file_silently(write: Write, caplog: pytest.LogCaptu
     assert caplog.messages == []
 
 
+def test_a_key_that_does_nothing_is_warned_of_on_top_of_a_base(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write("mine.yaml", "BASE: [swin_tiny_patch4_window7_224]\nMODEL:\n  SWINV2:\n    WINDOW_SIZE: 8\n")
+
+    load_config("mine.yaml")
+    load_config("mine.yaml", ["MODEL.SWIN.WINDOW_SIZE", 8])  # as the warning says
+
+    assert caplog.messages == [
+        "mine.yaml:4: MODEL.SWINV2.WINDOW_SIZE is set, but MODEL.TYPE is swin; set MODEL.SWIN.WINDOW_SIZE"
+    ]
+
+
 def test_a_finding_of_the_checks_says_where_the_key_was_set(write: Write) -> None:
     write("x.yaml", "TRAIN:\n  EPOCHS: 10\n")
 

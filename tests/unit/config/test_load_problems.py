@@ -63,3 +63,32 @@ def test_while_keys_may_be_missing_contradictions_are_not_reported(
         (tmp_path / name).write_text(content)
 
     assert len(problems_of(tmp_path / "x.yaml", overrides)) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "hint"),
+    [
+        ("DATA.IMG_SIZE", "256 320", "; write [256, 320]"),
+        ("DATA.IMG_SIZE", "256x320", "; write [256, 320]"),
+        ("DATA.MEAN", "0.5, 0.5, 0.5", "; write [0.5, 0.5, 0.5]"),
+        ("DATA.IMG_SIZE", "256 320 3", ""),
+        ("DATA.IMG_SIZE", "wide", ""),
+        ("SEED", "1 2", ""),
+    ],
+)
+def test_numbers_without_brackets_are_shown_with_them(tmp_path: Path, key: str, text: str, hint: str) -> None:
+    section, _, name = key.rpartition(".")
+    line = f"{name}: '{text}'"
+    (tmp_path / "x.yaml").write_text(f"{section}: {{{line}}}" if section else line)
+
+    typed, written = problems_of(None, [key, text]), problems_of(tmp_path / "x.yaml")
+
+    assert typed[0].endswith(f"got the text '{text}'{hint}")
+    assert written[0].endswith(f"got the text '{text}'{hint}")
+
+
+def test_a_caller_can_say_what_messages_call_the_overrides() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, ["SEED", "x", "TAG"], overrides_origin="here")
+
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == ["here", "here"]

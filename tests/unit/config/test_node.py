@@ -59,6 +59,14 @@ def test_names_and_paths_take_numbers_and_path_objects_as_text() -> None:
     assert Outer({"NAME": Path("a") / "b"}).NAME == "a/b"
 
 
+@pytest.mark.parametrize("hint", [str, tuple[str, ...]])
+def test_text_holds_no_nul_character(hint: Any) -> None:
+    value = "a\0b" if hint is str else ["a\0b"]
+
+    with pytest.raises(ValueError, match=r"must not hold the character NUL; got .*a.x00b"):
+        Option(hint, None, "").coerce(value)
+
+
 def test_an_option_without_a_type_is_a_programming_error() -> None:
     with pytest.raises(TypeError, match=r"Bad.KEY needs a type"):
         type("Bad", (Section,), {"KEY": opt(1, "doc")})

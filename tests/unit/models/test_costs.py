@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from swin_train.config import Config, load_config
 from swin_train.models.build import MODELS, build_model
-from swin_train.models.costs import num_parameters, products
-from swin_train.models.describe import num_parameters as parameters_of
+from swin_train.models.costs import model_parameters, products
+from swin_train.models.describe import num_parameters
 from swin_train.models.freeze import freeze
 from swin_train.models.hierarchical import HierarchicalModel
 from swin_train.models.outline import FAMILIES, Outline, outline
@@ -23,7 +23,6 @@ def configure(family: str, size: tuple[int, int] = (40, 40), **changes: Any) -> 
     sizes = {"PATCH_SIZE": 2, "EMBED_DIM": 24, "DEPTHS": (2, 3), "NUM_HEADS": (2, 4), "WINDOW_SIZE": 5}
     keys = {f"{section}.{key}": value for key, value in (sizes | changes).items()}
     keys |= {"MODEL.TYPE": family, "DATA.IMG_SIZE": size, "MODEL.NUM_CLASSES": 10}
-    keys["MODEL.SWINV2.PRETRAINED_WINDOW_SIZES"] = (0, 0)
     return load_config(None, [part for item in keys.items() for part in item])
 
 
@@ -71,7 +70,7 @@ def test_parameters_are_the_model_s(family: str, changes: dict[str, Any], size: 
     keys = {f"MODEL.{family.upper()}.{key}": value for key, value in changes.items()}
     model, described = build(Config(configure(family, size).flat() | keys))
 
-    assert num_parameters(described) == parameters_of(model)
+    assert model_parameters(described) == num_parameters(model)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -97,11 +96,11 @@ def test_what_is_frozen_is_not_counted(family: str, rule: str, num_frozen_stages
 
     freeze(model, rule)
 
-    assert num_parameters(described, num_frozen_stages) == parameters_of(model, trainable_only=True)
+    assert model_parameters(described, num_frozen_stages) == num_parameters(model, trainable_only=True)
 
 
 def test_a_headless_model_has_no_product_at_its_end() -> None:
     cfg = configure("swin")
 
-    assert num_parameters(outline(cfg, 0)) == num_parameters(outline(cfg, 10)) - (48 + 1) * 10
+    assert model_parameters(outline(cfg, 0)) == model_parameters(outline(cfg, 10)) - (48 + 1) * 10
     assert list(products(outline(cfg, 0)))[-1].outputs == 0

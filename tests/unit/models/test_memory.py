@@ -16,7 +16,7 @@ from swin_train.kernels import window_attention
 from swin_train.models import swin_v2
 from swin_train.models.build import build_model
 from swin_train.models.freeze import freeze
-from swin_train.models.memory import Setting, block_formula, kept_for_backward, training_memory
+from swin_train.models.memory import Setting, activation_memory, block_formula, training_memory
 from swin_train.models.outline import FAMILIES, Outline, outline
 
 ON_CPU = Setting(is_mixed=False, is_fused=False)
@@ -29,7 +29,7 @@ def configure(family: str, size: tuple[int, int] = (40, 40), **changes: Any) -> 
     section = f"MODEL.{family.upper()}."
     keys = {"PATCH_SIZE": 2, "EMBED_DIM": 24, "DEPTHS": (2, 3), "NUM_HEADS": (2, 4), "WINDOW_SIZE": 5}
     keys = {section + key: value for key, value in keys.items()}
-    keys |= {"MODEL.TYPE": family, "DATA.IMG_SIZE": size, "MODEL.SWINV2.PRETRAINED_WINDOW_SIZES": (0, 0)}
+    keys |= {"MODEL.TYPE": family, "DATA.IMG_SIZE": size}
     keys |= {"MODEL.DROP_PATH_RATE": 0.0, "MODEL.NUM_CLASSES": 10}  # stochastic depth keeps 4 bytes an image
     keys |= {key.replace("__", ".").replace("SECTION.", section): value for key, value in changes.items()}
     return load_config(None, [part for item in keys.items() for part in item])
@@ -84,7 +84,7 @@ def test_the_formula_is_what_a_forward_pass_on_the_cpu_keeps(
 
     expected = bytes_of_a_forward_pass(cfg)
 
-    assert kept_for_backward(outline_of(cfg), setting, BATCH).bytes(BATCH) == expected
+    assert activation_memory(outline_of(cfg), setting, BATCH).bytes(BATCH) == expected
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -102,7 +102,7 @@ def test_with_checkpointing_the_largest_block_comes_on_top_of_what_is_kept(
     of_block = max(bytes_kept(model, lambda block=block: block(x)) for block in stage.blocks)
 
     expected = bytes_of_a_forward_pass(cfg) + of_block
-    assert kept_for_backward(outline_of(cfg), setting, BATCH).bytes(BATCH) == expected
+    assert activation_memory(outline_of(cfg), setting, BATCH).bytes(BATCH) == expected
 
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swinv2_base_patch4_window12_192_22k"])
@@ -111,7 +111,7 @@ def test_maps_of_a_single_window_are_told_to_3_percent(name: str) -> None:
 
     expected = bytes_of_a_forward_pass(cfg, "meta", batch_size=64)
 
-    found = kept_for_backward(outline_of(cfg), ON_CPU, 64).bytes(64)
+    found = activation_memory(outline_of(cfg), ON_CPU, 64).bytes(64)
     assert found == pytest.approx(expected, rel=0.03)
 
 
@@ -184,7 +184,7 @@ def test_in_mixed_precision_the_formula_is_what_its_rules_keep(
         expected = bytes_of_a_forward_pass(cfg, "meta")
 
     # The fused kernel rounds its sums of rows up to 32 tokens, which the formula leaves out.
-    found = kept_for_backward(outline_of(cfg), Setting(is_mixed=True, is_fused=is_fused), BATCH).bytes(BATCH)
+    found = activation_memory(outline_of(cfg), Setting(is_mixed=True, is_fused=is_fused), BATCH).bytes(BATCH)
     assert found == (pytest.approx(expected, rel=0.01) if is_fused else expected)
 
 
@@ -197,7 +197,7 @@ def test_on_a_gpu_the_formula_is_what_a_forward_pass_keeps(family: str) -> None:
     with torch.autocast("cuda", dtype=torch.bfloat16):
         expected = bytes_of_a_forward_pass(cfg, "cuda")
 
-    found = kept_for_backward(outline_of(cfg), ON_GPU, BATCH).bytes(BATCH)
+    found = activation_memory(outline_of(cfg), ON_GPU, BATCH).bytes(BATCH)
     assert found == pytest.approx(expected, rel=0.03)  # biases of 49 tokens are padded to 56
 
 
@@ -262,7 +262,7 @@ def test_the_formula_that_is_shown_is_the_one_that_is_computed(family: str, sett
     }
     letters |= {"heads": stage.heads, "hidden": deeper.hidden(stage)}
 
-    of_a_block = [kept_for_backward(model, setting, 1).per_image for model in (model, deeper)]
+    of_a_block = [activation_memory(model, setting, 1).per_image for model in (model, deeper)]
 
     formula = re.sub(r"(?<=[\w)]) (?=[\w(])", " * ", block_formula(family, setting))
     assert eval(formula, {}, letters) == of_a_block[1] - of_a_block[0]

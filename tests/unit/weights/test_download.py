@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from swin_train.weights.download import is_url, local_file
 
-CONTENT = b"weights " * 1000
+CONTENT = b"\0weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -105,11 +106,11 @@ def test_a_file_that_torch_hub_downloaded_is_used(cache: Path) -> None:
 def test_files_of_one_name_and_no_hash_are_not_taken_for_each_other(
     site: Any, first: str, second: str
 ) -> None:
-    urls = [site.give(first, b"first"), site.give(second, b"second")]
+    urls = [site.give(first, b"\0first"), site.give(second, b"\0second")]
 
     files = [local_file(url) for url in urls]
 
-    assert [file.read_bytes() for file in files] == [b"first", b"second"]
+    assert [file.read_bytes() for file in files] == [b"\0first", b"\0second"]
 
 
 @pytest.mark.parametrize(
@@ -120,10 +121,15 @@ def test_fewer_digits_or_others_are_no_hash(site: Any, name: str) -> None:
     assert local_file(site.give(f"/{name}", CONTENT)).read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("date", ["20210101", "20991231"])
+def test_a_date_is_no_hash(site: Any, date: str) -> None:
+    assert local_file(site.give(f"/model-{date}.pth", CONTENT)).read_bytes() == CONTENT
+
+
 def test_a_cache_that_cannot_be_written_can_be_read(site: Any) -> None:
     url = site.give("/x.pth", CONTENT)
     file = local_file(url)
-    lock = Path(f"{file}.lock")
+    lock = file.with_name(f".{file.name}.lock")
     lock.unlink()
     lock.mkdir()  # in the way, like a folder without the permission to write
 
@@ -158,6 +164,29 @@ def test_processes_that_ask_at_once_download_once(site: Any, cache: Path) -> Non
     assert left_over(cache) == ["x.pth"]
 
 
+def test_threads_that_ask_at_once_download_once(
+    site: Any, cache: Path, log: pytest.LogCaptureFixture
+) -> None:
+    go_on = threading.Event()
+    url = site.give("/x.pth", CONTENT, before=lambda: go_on.wait(10))
+    with ThreadPoolExecutor(3) as threads:
+        files = [threads.submit(local_file, url) for _ in range(3)]
+        wait_until(lambda: site.requests)
+        time.sleep(0.3)  # time for the others to ask too, if they would
+        go_on.set()
+
+    assert {file.result().read_bytes() for file in files} == {CONTENT}
+    assert site.requests == ["/x.pth"]
+    assert left_over(cache) == ["x.pth"]
+    assert sum(SHA256 in message for message in log.messages) == 3
+
+
+def test_only_the_file_is_seen_in_the_cache(site: Any) -> None:
+    file = local_file(site.give("/x.pth", CONTENT))
+
+    assert [path.name for path in file.parent.iterdir() if not path.name.startswith(".")] == ["x.pth"]
+
+
 def test_a_process_that_waits_says_so(site: Any, log: pytest.LogCaptureFixture) -> None:
     go_on = threading.Event()
     url = site.give("/x.pth", CONTENT, before=lambda: go_on.wait(10))
@@ -168,7 +197,7 @@ def test_a_process_that_waits_says_so(site: Any, log: pytest.LogCaptureFixture) 
     process.join(10)
 
     assert log.messages == [
-        f"waiting for another process that downloads ({file}.lock)",
+        f"waiting for another process that downloads ({file.parent}/.x.pth.lock)",
         f"{url} was downloaded before: {file}, SHA-256 {SHA256}; its name holds no hash to check it against",
     ]
 

@@ -12,7 +12,7 @@ from swin_train.errors import StorageError, UserError
 from swin_train.weights import download
 from swin_train.weights.download import local_file
 
-CONTENT = b"weights " * 1000
+CONTENT = b"\0weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 BY_HAND = "download the file by hand on a machine with network, and give its path here"
 
@@ -39,11 +39,14 @@ def fail(url: str, cache: Path) -> str:
     return str(error.value).removeprefix(f"{url}: ")
 
 
-def test_a_hash_that_differs_is_an_error_and_the_file_is_not_kept(site: Any, cache: Path) -> None:
-    url = site.give("/swin-01234567.pth", CONTENT)
+@pytest.mark.parametrize("digits", ["01234567", "20211301", "20210132", "202101011"])  # no dates
+def test_a_hash_that_differs_is_an_error_and_the_file_is_not_kept(
+    site: Any, cache: Path, digits: str
+) -> None:
+    url = site.give(f"/swin-{digits}.pth", CONTENT)
 
     assert fail(url, cache) == (
-        f"what came has the SHA-256 {SHA256}, and by its name it must begin with 01234567: it is damaged or "
+        f"what came has the SHA-256 {SHA256}, and by its name it must begin with {digits}: it is damaged or "
         f"another file. It was not kept; try again, or {BY_HAND}"
     )
 
@@ -121,6 +124,34 @@ def test_a_web_page_is_no_file(site: Any, cache: Path) -> None:
     assert fail(url, cache) == (
         "the server sends a web page, not a file; give the address that the page's download link has"
     )
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/octet-stream"])
+def test_text_is_no_file_whatever_it_is_called(site: Any, cache: Path, kind: str) -> None:
+    url = site.give("/x.pth", b'{"error": "not found"}', kind=kind)
+
+    assert fail(url, cache) == (
+        'what came is text, not weights; it begins with \'{"error": "not found"}\'. '
+        f"Check the address, or {BY_HAND}"
+    )
+
+
+def test_weights_that_are_called_text_are_a_file(site: Any) -> None:
+    assert local_file(site.give("/x.pth", CONTENT, kind="text/plain")).read_bytes() == CONTENT
+
+
+def test_a_part_is_no_file(site: Any, cache: Path) -> None:
+    url = site.give("/x.pth", CONTENT, status=206)
+
+    assert fail(url, cache) == (
+        f"the server answers 206 Partial Content, which is not the whole file; check the address, or {BY_HAND}"
+    )
+
+
+def test_a_packed_file_is_not_taken_for_the_file(site: Any, cache: Path) -> None:
+    url = site.give("/x.pth", CONTENT, packing="gzip")
+
+    assert fail(url, cache) == f"the server sends the file packed (gzip), which was not asked for; {BY_HAND}"
 
 
 @pytest.mark.parametrize("path", ["", "/", "/folder/", "/.", "/..", f"/{'x' * 300}.pth"])

@@ -1,4 +1,6 @@
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,16 +46,19 @@ def test_a_torch_file_does_not_depend_on_who_writes_it(tmp_path: Path) -> None:
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
 
 
+SIZE = 200_000
+
+
 def write_some_weights(path: Path, value: int) -> None:
-    write_weights(path, {"a": torch.full((1,), value)}, {})
+    write_weights(path, {"a": torch.full((SIZE,), value)}, {})
 
 
 def write_some_torch(path: Path, value: int) -> None:
-    write_torch(path, {"a": torch.full((1,), value)})
+    write_torch(path, {"a": torch.full((SIZE,), value)})
 
 
 def write_some_text(path: Path, value: int) -> None:
-    write_text(path, str(value))
+    write_text(path, str(value) * SIZE)
 
 
 WRITERS = [write_some_weights, write_some_torch, write_some_text]
@@ -76,6 +81,29 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
 
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """Refuse to write beyond so many bytes, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 500, 100_000])  # torch raises OSError or RuntimeError
+@pytest.mark.parametrize("write_some", WRITERS)
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, write_some: Callable, size: int) -> None:
+    with (
+        files_end_at(size),
+        pytest.raises(StorageError, match=r"w: cannot be written \(.*File too large.*\); see to free space"),
+    ):
+        write_some(tmp_path / "w", 1)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("write_some", WRITERS)
