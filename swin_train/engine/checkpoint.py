@@ -1,7 +1,7 @@
 """Checkpoints: training states that resume exactly, and weights for use elsewhere.
 
 ``checkpoints/step-00001250/`` holds ``state.safetensors`` (``model.*``, ``ema.*``, ``optim.*``),
-``train.json`` (counters and what the run was started with) and ``MANIFEST.json``.
+``train.json`` (counters, what the run was started with, and what its weights are) and ``MANIFEST.json``.
 ``weights/{last,best,best_ema}.safetensors`` hold a model alone, under the published names.
 """
 
@@ -96,16 +96,16 @@ class Checkpointer:
             state.epoch,
         )
 
-    def save(self, state: TrainState, facts: RunFacts) -> None:
-        """Write the training state; keep the newest ``SAVE_KEEP``.
+    def save(self, state: TrainState, facts: RunFacts, header: Mapping[str, str]) -> None:
+        """Write the training state, and ``header``, what its weights are; keep the newest ``SAVE_KEEP``.
 
         Raises:
             NumericsError: in every process, when a number in it is not finite.
             StorageError: in every process, when it could not be written. Older checkpoints are untouched.
         """
-        self._runtime.from_main(lambda: self._save(state, facts))
+        self._runtime.from_main(lambda: self._save(state, facts, header))
 
-    def save_weights(self, name: str, state: TrainState, kind: str, facts: dict[str, str]) -> None:
+    def save_weights(self, name: str, state: TrainState, kind: str, header: Mapping[str, str]) -> None:
         """Write ``weights/NAME.safetensors`` from the ``raw`` or ``ema`` model.
 
         Raises:
@@ -113,7 +113,7 @@ class Checkpointer:
         """
 
         path = self._folder.weights / f"{name}.safetensors"
-        self._runtime.from_main(lambda: write_weights(path, state.weights()[kind].state_dict(), facts))
+        self._runtime.from_main(lambda: write_weights(path, state.weights()[kind].state_dict(), header))
 
     def _choose(self) -> str | None:
         """Return the newest whole checkpoint of the run's own folder, else the one ``--resume`` names."""
@@ -143,7 +143,7 @@ class Checkpointer:
             )
         return str(_named_state(Path(cfg.MODEL.RESUME)))
 
-    def _save(self, state: TrainState, facts: RunFacts) -> None:
+    def _save(self, state: TrainState, facts: RunFacts, header: Mapping[str, str]) -> None:
         folder = self._folder.checkpoints / f"step-{state.step:08d}"
         tensors = state.tensors()
         check_finite(tensors, state.step)
@@ -151,6 +151,7 @@ class Checkpointer:
             "schema": _SCHEMA,
             "state": state.numbers(),
             "run": facts,
+            "weights": {name: json.loads(value) for name, value in header.items()},
             "config": to_dict(self._cfg),
         }
 
@@ -205,8 +206,8 @@ def read_train_json(folder: Path) -> dict[str, Any]:
     return content
 
 
-def check_whole(path: Path) -> None:
-    """Check that a training state, where ``path`` is one, is as it was committed.
+def check_whole(path: Path, key: str = "MODEL.RESUME") -> None:
+    """Check that a training state, where ``path``, the value of ``key``, is one, is as it was committed.
 
     Raises:
         UserError: a file of it is missing or damaged.
@@ -216,7 +217,7 @@ def check_whole(path: Path) -> None:
     try:
         verify_folder(path)
     except DamagedFolder as damage:
-        raise UserError(f"MODEL.RESUME: {damage}; give another checkpoint") from None
+        raise UserError(f"{key}: {damage}; give another checkpoint") from None
 
 
 def step_folders(checkpoints: Path) -> list[Path]:

@@ -1,22 +1,20 @@
 """Weights in any layout -> a file in the layout of another library."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from swin_train.config import Config
-from swin_train.engine.checkpoint import read_train_json
 from swin_train.engine.commit import DamagedFolder, verify_folder
-from swin_train.engine.header import cited_facts, cited_sizes
+from swin_train.engine.header import cited_facts, cited_geometry
 from swin_train.engine.huggingface_folder import folder_files, huggingface_processor, note_on, write_folder
-from swin_train.engine.model_facts import gather_facts, recorded_config
+from swin_train.engine.model_spec import gather_spec
 from swin_train.errors import UserError
 from swin_train.weights.download import local_file
-from swin_train.weights.layouts import LAYOUTS, Facts
+from swin_train.weights.layouts import LAYOUTS, ModelSpec
 from swin_train.weights.layouts.huggingface_config import huggingface_config
 from swin_train.weights.metadata import class_names, value
-from swin_train.weights.read import STATE_FILE, Weights, Which, read_weights
+from swin_train.weights.read import STATE_FILE, Which, read_weights
 from swin_train.weights.write import write_torch, write_weights
 
 _ENDINGS = (".safetensors", ".pth")
@@ -80,16 +78,15 @@ def convert(
     path = local_file(source)
     _check_undamaged(path)
     weights = read_weights(path, which)
-    recorded = recorded_config(path)
-    facts = gather_facts(weights, recorded, cfg)
-    said = _said(path, weights, recorded)
-    metadata = _metadata(said, which, facts, cfg)
+    spec = gather_spec(weights, cfg)
+    said = {name: text for name, text in weights.metadata.items() if isinstance(text, str)}
+    metadata = _metadata(said, which, spec, cfg)
     try:
-        state = LAYOUTS[to].from_official(weights.state, facts)
-        config = huggingface_config(weights.state, facts, class_names(metadata)) if is_folder else None
+        state = LAYOUTS[to].from_official(weights.state, spec)
+        config = huggingface_config(weights.state, spec, class_names(metadata)) if is_folder else None
     except ValueError as error:
         raise UserError(f"{source}: cannot be written in the {to} layout: {error}") from None
-    notes, padding_note = weights.dropped.reasons(), _padding_note(to, facts, metadata)
+    notes, padding_note = weights.notes, _padding_note(to, spec, metadata)
     if config is not None:
         processor = huggingface_processor(metadata)
         write_folder(out, state, metadata, config, processor)
@@ -131,18 +128,9 @@ def _check_undamaged(path: Path) -> None:
         raise UserError(f"{path}: {damage}; give another checkpoint") from None
 
 
-def _said(path: Path, weights: Weights, recorded: Config | None) -> dict[str, str]:
-    """Return what the source says beside its weights, as text."""
-    said = {name: value for name, value in weights.metadata.items() if isinstance(value, str)}
-    if recorded is None:
-        return said
-    names = read_train_json(path)["run"]["class_names"]
-    return said | cited_facts(recorded) | {"class_names": json.dumps(names)}
-
-
-def _metadata(said: Mapping[str, str], which: Which, facts: Facts, cfg: Config | None) -> dict[str, str]:
+def _metadata(said: Mapping[str, str], which: Which, spec: ModelSpec, cfg: Config | None) -> dict[str, str]:
     """Return what goes into the header: what the source says, and what else is known of its model."""
-    known = (cited_facts(cfg) if cfg else {}) | dict(said) | cited_sizes(asdict(facts))
+    known = (cited_facts(cfg) if cfg else {}) | dict(said) | cited_geometry(spec)
     return known | {"weights": said.get("weights", which), "format": "pt"}  # transformers asks for "format"
 
 
@@ -151,19 +139,19 @@ def _left_behind(said: Mapping[str, str]) -> list[str]:
     return [f"left behind {', '.join(facts)}: a .pth file holds the weights alone"] if facts else []
 
 
-def _padding_note(to: str, facts: Facts, metadata: Mapping[str, str]) -> list[str]:
+def _padding_note(to: str, spec: ModelSpec, metadata: Mapping[str, str]) -> list[str]:
     """Mind a model whose maps are padded in training, and otherwise where the weights go."""
     theirs, ours = LAYOUTS[to].padding, value(metadata, "padding")
-    if theirs is None or ours in (None, theirs) or facts.maps is None or facts.windows is None:
+    if theirs is None or ours in (None, theirs) or spec.maps is None or spec.windows is None:
         return []
     padded = [
         stage
-        for stage, (sides, window) in enumerate(zip(facts.maps, facts.windows, strict=True))
+        for stage, (sides, window) in enumerate(zip(spec.maps, spec.windows, strict=True))
         if any(side % window for side in sides)
     ]
     if not padded:
         return []
     return [
         f"mind that the maps of stage(s) {', '.join(map(str, padded))} are padded: trained with MODEL.PADDING "
-        f"{ours}, {to} pads as {theirs} does, so logits at {facts.img_size} differ"
+        f"{ours}, {to} pads as {theirs} does, so logits at {spec.img_size} differ"
     ]

@@ -54,6 +54,7 @@ class Run:
     recorder: Recorder
     checkpoints: Checkpointer
     facts: RunFacts
+    header: dict[str, str]  # what travels with its weights
     pace: Pace
     num_bad_images: int = 0
 
@@ -87,7 +88,7 @@ def train_epoch(run: Run) -> None:
         if state.step % cfg.PRINT_FREQ == 0 or ends_epoch or saves:
             interval.record()
         if saves:  # the end of an epoch is saved after its evaluation
-            run.checkpoints.save(state, run.facts)
+            run.checkpoints.save(state, run.facts, run.header)
     _count_bad_images(run)
 
 

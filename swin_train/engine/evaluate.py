@@ -15,7 +15,7 @@ from swin_train.config import Config
 from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch
-from swin_train.engine.checkpoint import check_whole, read_train_json
+from swin_train.engine.checkpoint import check_whole
 from swin_train.engine.header import INPUT_KEYS
 from swin_train.engine.identity import is_same
 from swin_train.engine.precision import Precision, choose_precision
@@ -62,9 +62,8 @@ def evaluate(cfg: Config) -> Evaluation:
         task = build_task(cfg, need_train=False)
         runtime.from_main(lambda: check_whole(path))
         weights = read_weights(path, cfg.TEST.WEIGHTS)
-        facts = _training_facts(path, weights.metadata)
-        _check_classes(cfg, task, facts.get("class_names"))
-        _warn_of_other_inputs(cfg, facts)
+        _check_classes(cfg, task, class_names(weights.metadata))
+        _warn_of_other_inputs(cfg, weights.metadata)
         model = task.build_model()
         fit_exactly(model, weights)
         precision = choose_precision(cfg, runtime.device)
@@ -118,27 +117,14 @@ def _named_checkpoint(cfg: Config) -> Path:
     return path
 
 
-def _training_facts(path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint of this project says of its training; of a foreign one, nothing."""
-    if path.is_dir():
-        content = read_train_json(path)
-        settings = {
-            f"{section}.{key}": value
-            for section in ("DATA", "MODEL")
-            for key, value in content["config"][section].items()
-        }
-        return content["run"] | {name: settings[key] for name, key in INPUT_KEYS.items() if key in settings}
-    facts = {name: value(metadata, name) for name in INPUT_KEYS} | {"class_names": class_names(metadata)}
-    return {name: fact for name, fact in facts.items() if fact is not None}
-
-
-def _warn_of_other_inputs(cfg: Config, facts: Mapping[str, Any]) -> None:
+def _warn_of_other_inputs(cfg: Config, metadata: Mapping[str, Any]) -> None:
     """Say where the images will be prepared in another way than those that the model was trained on."""
-    now = json.loads(json.dumps({name: cfg.flat()[key] for name, key in INPUT_KEYS.items()}))
+    now = json.loads(json.dumps(cfg.flat()))
+    trained = {key: value(metadata, name) for name, key in INPUT_KEYS.items()}
     others = [
-        f"{key} {now[name]} instead of {facts[name]}"
-        for name, key in INPUT_KEYS.items()
-        if name in facts and not is_same(key, facts[name], now[name])
+        f"{key} {now[key]} instead of {before}"
+        for key, before in trained.items()
+        if before is not None and not is_same(key, before, now[key])
     ]
     if others:
         logger.warning("%s: evaluated with %s of its training", cfg.MODEL.RESUME, ", ".join(others))

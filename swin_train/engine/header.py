@@ -1,12 +1,13 @@
-"""What travels with weights in the header of their file: how to prepare images, and sizes tensors do not tell."""
+"""What travels with weights: how to prepare images, and what tensors do not tell of their model."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import fields
 
 from swin_train.config import Config
 from swin_train.models.hierarchical import HierarchicalModel
-from swin_train.models.swin_v2 import SwinTransformerV2
+from swin_train.weights.geometry import Geometry
+from swin_train.zoo.load import geometry_of
 
 _CITED_KEYS = {
     "model": "MODEL.NAME",
@@ -20,8 +21,11 @@ _CITED_KEYS = {
 # Those in which an evaluation should be like the training: its crop is its own, and a name changes nothing.
 INPUT_KEYS = {name: key for name, key in _CITED_KEYS.items() if name not in ("model", "crop")}
 
-# ``read_geometry`` reads the windows, ``gather_facts`` the scale.
-_CITED_SIZES = ("windows", "pretrained_windows", "qk_scale")
+
+def make_header(cfg: Config, model: HierarchicalModel, class_names: Sequence[str]) -> dict[str, str]:
+    """Return what travels with the weights of a run from its beginning to its end, as JSON."""
+    names = {"class_names": json.dumps(class_names)}
+    return cited_facts(cfg) | names | cited_geometry(geometry_of(model))
 
 
 def cited_facts(cfg: Config) -> dict[str, str]:
@@ -32,19 +36,8 @@ def cited_facts(cfg: Config) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in facts.items()}
 
 
-def cited_sizes(sizes: Mapping[str, Any]) -> dict[str, str]:
-    """Return those of a model's sizes that tensors alone do not tell, as JSON, where they are known."""
-    return {name: json.dumps(sizes[name]) for name in _CITED_SIZES if sizes.get(name) is not None}
-
-
-def sizes_of(model: HierarchicalModel, cfg: Config) -> dict[str, Any]:
-    """Return sizes of a model, built from ``cfg``, by their names in ``Facts``."""
-    sizes: dict[str, Any] = {
-        "windows": tuple(stage.window for stage in model.layers),
-        "img_size": model.img_size,
-    }
-    if isinstance(model, SwinTransformerV2):
-        sizes["pretrained_windows"] = model.pretrained_window_sizes
-    if cfg.MODEL.TYPE == "swin":
-        sizes["qk_scale"] = cfg.MODEL.SWIN.QK_SCALE
-    return sizes
+def cited_geometry(geometry: Geometry) -> dict[str, str]:
+    """Return what tensors alone do not tell of a model, as JSON; its image size is among ``cited_facts``."""
+    names = (field.name for field in fields(Geometry) if field.name != "img_size")
+    known = {name: vars(geometry)[name] for name in names}
+    return {name: json.dumps(value) for name, value in known.items() if value is not None}

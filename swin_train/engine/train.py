@@ -14,10 +14,10 @@ from swin_train.data.draws import Stream, key
 from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch, parallelize, unwrap
-from swin_train.engine.checkpoint import Checkpointer
+from swin_train.engine.checkpoint import Checkpointer, check_whole
 from swin_train.engine.epoch import Pace, Run, train_epoch
 from swin_train.engine.evaluate import Evaluation, evaluate_model
-from swin_train.engine.header import cited_facts, cited_sizes, sizes_of
+from swin_train.engine.header import make_header
 from swin_train.engine.identity import RunFacts, run_facts
 from swin_train.engine.plan import RunPlan, make_plan
 from swin_train.engine.precision import Precision, choose_precision
@@ -88,6 +88,7 @@ def train(cfg: Config) -> Summary:
             recorder=recorder,
             checkpoints=checkpoints,
             facts=facts,
+            header=make_header(cfg, cast(HierarchicalModel, unwrap(state.model)), task.class_names),
             pace=Pace(state.step),
         )
         val_feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
@@ -96,8 +97,8 @@ def train(cfg: Config) -> Summary:
             train_epoch(run)
             evaluation = _evaluate(run, val_feed)
             if state.epoch % cfg.SAVE_FREQ == 0 or state.finished:
-                checkpoints.save_weights("last", state, "raw", _facts(run, "raw", evaluation))
-                checkpoints.save(state, facts)
+                checkpoints.save_weights("last", state, "raw", _header(run, "raw", evaluation))
+                checkpoints.save(state, facts, run.header)
         _report(folder.path, run)
         return Summary(folder.path, evaluation, dict(state.best))
 
@@ -127,6 +128,7 @@ def _build_state(
     seed_library_generators(key(plan.seed, Stream.INIT), runtime.device)
     model = task.build_model()
     if cfg.MODEL.PRETRAINED and is_new:  # before wrapping, while names and shapes are plain
+        runtime.from_main(lambda: check_whole(Path(cfg.MODEL.PRETRAINED), "MODEL.PRETRAINED"))
         logger.info("%s: %s", cfg.MODEL.PRETRAINED, load_pretrained(model, cfg.MODEL.PRETRAINED))
     elif cfg.MODEL.PRETRAINED:
         logger.info("MODEL.PRETRAINED is not read: the run goes on from its own checkpoint")
@@ -195,23 +197,15 @@ def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
         if result.top1 > state.best.get(kind, -1.0):
             state.best[kind] = result.top1
             name = "best" if kind == "raw" else f"best_{kind}"
-            run.checkpoints.save_weights(name, state, kind, _facts(run, kind, result))
+            run.checkpoints.save_weights(name, state, kind, _header(run, kind, result))
     run.recorder.evaluation(numbers)
     return raw
 
 
-def _facts(run: Run, kind: str, result: Evaluation) -> dict[str, str]:
-    """Return what travels with weights: how to prepare images, and what the outputs mean; values are JSON."""
-    cfg = run.cfg
-    of_the_run = {
-        "class_names": run.task.class_names,
-        "step": run.state.step,
-        "epoch": run.state.epoch,
-        "top1": result.top1,
-    }
-    sizes = cited_sizes(sizes_of(cast(HierarchicalModel, unwrap(run.state.model)), cfg))
-    said = {name: json.dumps(value) for name, value in of_the_run.items()}
-    return {"weights": kind} | cited_facts(cfg) | said | sizes
+def _header(run: Run, kind: str, result: Evaluation) -> dict[str, str]:
+    """Return what travels with weights, and which ones they are."""
+    now = {"step": run.state.step, "epoch": run.state.epoch, "top1": result.top1}
+    return {"weights": kind} | run.header | {name: json.dumps(value) for name, value in now.items()}
 
 
 def _report(folder: Path, run: Run) -> None:

@@ -10,7 +10,12 @@ from swin_train.kernels.windows import stage_maps
 from swin_train.weights.architecture import infer_architecture
 from swin_train.weights.geometry import Geometry
 from swin_train.weights.imagenet22k import NUM_CLASSES_1K, rows_of_1k_in_22k
-from swin_train.weights.mismatch import check_same_architecture, differences
+from swin_train.weights.mismatch import (
+    check_same_architecture,
+    check_same_classes,
+    check_same_computation,
+    differences,
+)
 from swin_train.weights.read import Weights
 from swin_train.weights.report import Report
 from swin_train.weights.resize import Resized, resize_all
@@ -47,16 +52,18 @@ def adapt(
 
     interpolated = {tensor.name for tensor in resized}
     kept = tuple(name for name in adapted if name not in interpolated)
-    return adapted, Report(kept, tuple(resized), head, fresh, weights.dropped, weights.layout)
+    return adapted, Report(
+        kept, tuple(resized), head, fresh, weights.dropped, weights.layout, weights.name_changes
+    )
 
 
 def adapt_exactly(
     weights: Weights, target: Mapping[str, Tensor], geometry: Geometry
 ) -> tuple[dict[str, Tensor], list[Resized]]:
-    """Bring weights to a target as evaluation needs them: each name and each shape equal.
+    """Bring weights to a target as evaluation needs them: the model that was trained, at any size of images.
 
-    With one exception. Where the largest window over the stages is the same, so is the configured one, and
-    smaller windows come from small maps alone: then bias tables and absolute positions are interpolated.
+    Only what another size of the maps changes is brought to it, as the trained model itself does it: a window
+    that a small map bounds takes the offsets that it has, absolute positions are interpolated.
 
     Args:
         weights: what a file holds and tells.
@@ -64,17 +71,19 @@ def adapt_exactly(
         geometry: of that model.
 
     Returns:
-        The weights, and those that were interpolated.
+        The weights, and what was brought to other maps.
 
     Raises:
-        UserError: they differ from the target; the message names both architectures.
+        UserError: they differ from the target, or were trained in other windows, scales or classes; the
+            message says what to set.
     """
     check_same_architecture(weights.state, target, str(weights))
+    check_same_computation(weights.geometry, geometry, infer_architecture(target).family, str(weights))
+    check_same_classes(weights.state, target, str(weights))
     adapted: dict[str, Tensor] = dict(weights.state)
     resized: list[Resized] = []
-    theirs, ours = weights.geometry.windows, geometry.windows
-    if theirs and ours and max(theirs) == max(ours):
-        adapted, resized = _resize(weights, target, geometry)
+    if weights.geometry.windows and geometry.windows:
+        adapted, resized = _resize(weights, target, geometry, crop_tables=True)
     problems = differences(adapted, target)
     if problems:
         raise UserError(
@@ -85,15 +94,15 @@ def adapt_exactly(
 
 
 def _resize(
-    weights: Weights, target: Mapping[str, Tensor], geometry: Geometry
+    weights: Weights, target: Mapping[str, Tensor], geometry: Geometry, *, crop_tables: bool = False
 ) -> tuple[dict[str, Tensor], list[Resized]]:
-    """Interpolate between the first feature maps of the file and of the model, where image sizes are known."""
+    """Bring tables and positions to other maps; the first map of the file is known where its image size is."""
     patch_size = infer_architecture(target).patch_size
     old_map, new_map = (
         None if size is None or patch_size is None else stage_maps(size, patch_size, num_stages=1)[0]
         for size in (weights.geometry.img_size, geometry.img_size)
     )
-    return resize_all(weights.state, target, old_map=old_map, new_map=new_map)
+    return resize_all(weights.state, target, old_map=old_map, new_map=new_map, crop_tables=crop_tables)
 
 
 def _fit_head(adapted: dict[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, tuple[str, ...]]:

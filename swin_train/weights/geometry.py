@@ -1,4 +1,4 @@
-"""What a file tells about windows and images, from shapes and from buffers that a model computes itself."""
+"""What a file tells beside its weights of how a model computes: from shapes, buffers and what stands beside them."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from swin_train.kernels.relative_position import log_spaced_coordinates, pretrained_window_of
 from swin_train.weights.architecture import infer_architecture
-from swin_train.weights.metadata import img_size, whole_numbers
+from swin_train.weights.metadata import factors, img_size, whole_numbers
 from swin_train.weights.values import has_values
 
 _LARGEST_COORDINATE = 8.0  # log-spaced; those in use are below 2
@@ -21,17 +21,26 @@ _STAGE = re.compile(r"layers\.(\d{1,9})\.blocks\.0\.")
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes that the parameters alone do not hold; None where the file does not tell.
+    """What a forward pass depends on and the parameters alone do not hold; None where the file does not tell.
 
     Attributes:
         windows: side of each stage's windows, in tokens, after the maps have bounded them.
         pretrained_windows: of Swin v2, the side that each stage's position bias is scaled by; 0 is its own.
         img_size: height and width of the images, in pixels; only this project's own files say.
+        window_size: side of the windows before the maps bounded them; only this project's own files say.
+        qk_scales: of Swin v1, the factor of each stage's attention logits; only this project's own files say.
     """
 
     windows: tuple[int, ...] | None = None
     pretrained_windows: tuple[int, ...] | None = None
     img_size: tuple[int, int] | None = None
+    window_size: int | None = None
+    qk_scales: tuple[float, ...] | None = None
+
+    @property
+    def configured_window(self) -> int | None:
+        """Side of the windows before the maps bounded them: the largest, as no map bounds all, unless it is said."""
+        return self.window_size or (max(self.windows) if self.windows else None)
 
 
 UNKNOWN = Geometry()
@@ -44,24 +53,31 @@ def position_scales(windows: tuple[int, ...], pretrained_windows: tuple[int, ...
 
 
 def other_scales(theirs: Geometry, ours: Geometry) -> str | None:
-    """Say what to set where a Swin v2 scales its position bias by other windows than the file's weights know.
+    """Say what to set where a model scales position biases or attention in another way than the file's did.
 
-    The same weights fit any window, so nothing else would tell: outputs would only be worse.
+    The same weights fit any scale, so nothing else would tell: outputs would only be worse. Features may have
+    fewer stages than the file.
 
     Args:
         theirs: what the file told.
         ours: the model's.
     """
-    old, new = (_scales(geometry) for geometry in (theirs, ours))
-    if old is None or new is None or all(a in (b, 0) or not b for a, b in zip(old, new, strict=True)):
-        return None
-    return (
-        f"its position biases were learned in windows of {list(old)}, the model scales them by "
-        f"{list(new)}; set MODEL.SWINV2.PRETRAINED_WINDOW_SIZES to {list(old)}"
-    )
+    old, new = (_position_scales(geometry) for geometry in (theirs, ours))
+    if old and new and any(a not in (b, 0) and b for a, b in zip(old, new, strict=False)):
+        return (
+            f"its position biases were learned in windows of {list(old)}, the model scales them by "
+            f"{list(new)}; set MODEL.SWINV2.PRETRAINED_WINDOW_SIZES to {list(old)}"
+        )
+    before, now = theirs.qk_scales or (), ours.qk_scales or ()
+    if any(a != b for a, b in zip(before, now, strict=False)):
+        return (
+            f"its attention was scaled by {list(before)}, the model's is by {list(now)}; set MODEL.SWIN.QK_SCALE to "
+            "that of its training"
+        )
+    return None
 
 
-def _scales(geometry: Geometry) -> tuple[int, ...] | None:
+def _position_scales(geometry: Geometry) -> tuple[int, ...] | None:
     if geometry.windows is None or geometry.pretrained_windows is None:
         return None
     return position_scales(geometry.windows, geometry.pretrained_windows)
@@ -79,7 +95,9 @@ def read_geometry(state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> G
         pairs = zip(blocks, windows, strict=True)
         pretrained = _all_known([_pretrained_window(state, block, window) for block, window in pairs])
         pretrained = pretrained or whole_numbers(metadata, "pretrained_windows", len(stages), at_least=0)
-    return Geometry(windows, pretrained, img_size(metadata))
+    window_size = whole_numbers(metadata, "window_size", 1, at_least=1)
+    scales = factors(metadata, "qk_scales", len(stages)) if family == "swin" else None
+    return Geometry(windows, pretrained, img_size(metadata), window_size[0] if window_size else None, scales)
 
 
 def windows_of(state: Mapping[str, Tensor]) -> tuple[int, ...] | None:

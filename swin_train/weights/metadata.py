@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
 from typing import Any
 
 
@@ -11,6 +13,15 @@ def value(metadata: Mapping[str, Any], name: str) -> Any:
         return json.loads(metadata[name])
     except (KeyError, TypeError, ValueError, RecursionError):  # not written by this project
         return None
+
+
+def of_training_state(folder: Path) -> dict[str, str]:
+    """What a run's checkpoint folder says of its weights, as the header of a file of weights would."""
+    try:
+        said = json.loads((folder / "train.json").read_text(encoding="utf-8"))["weights"]
+        return {name: json.dumps(value) for name, value in said.items()}
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}
 
 
 def whole_numbers(
@@ -38,7 +49,8 @@ def img_size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
     return None if sides is None else (sides[0], sides[1])
 
 
-def qk_scale(metadata: Mapping[str, Any]) -> float | None:
-    """The factor of v1's attention logits, where it is not the usual one."""
-    scale = value(metadata, "qk_scale")
-    return scale if isinstance(scale, float) else None
+def factors(metadata: Mapping[str, Any], name: str, count: int) -> tuple[float, ...] | None:
+    """Finite numbers with a point, ``count`` of them."""
+    found = value(metadata, name)
+    is_right = isinstance(found, list) and all(isinstance(x, float) and isfinite(x) for x in found)
+    return tuple(found) if is_right and len(found) == count else None

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from swin_train.errors import UserError
 from swin_train.weights.architecture import Architecture, has_blocks, infer_architecture
-from swin_train.weights.geometry import windows_of
+from swin_train.weights.geometry import Geometry, other_scales, windows_of
 
 _HEAD = ("head.weight", "head.bias")
 _MOST_NAMED = 10  # names in one message
@@ -26,10 +26,11 @@ def check_same_architecture(state: Mapping[str, Tensor], target: Mapping[str, Te
     """
     _check_dimensions(state, target, source)
     if not has_blocks(state):
+        beginnings = dict.fromkeys(name.partition(".")[0] for name in state)
         raise UserError(
-            f"{source}: holds another kind of model, not a Swin: none of its {len(state)} tensors has the name of a "
-            f"stage's block. The file: {listed(state)}. The model: {listed(target)}"
+            f"{source}: holds another kind of model, not a Swin; its names begin with {listed(beginnings)}"
         )
+    _check_whole_head(state, source)
     found, expected = infer_architecture(state), infer_architecture(target)
     problems = list(_differences(found, expected))
     if problems:
@@ -38,6 +39,48 @@ def check_same_architecture(state: Mapping[str, Tensor], target: Mapping[str, Te
             f"The file: {found}. The model: {expected}"
         )
     _check_spatial_windows(state, target, found, source)
+
+
+def check_same_computation(theirs: Geometry, ours: Geometry, family: str | None, source: str) -> None:
+    """Make sure that a model uses a file's weights as they were trained, as far as the file tells.
+
+    Windows may differ by what the maps bound alone; those of a Swin v2 may be others where its position biases
+    are scaled as in the training.
+
+    Args:
+        theirs: what the file told.
+        ours: the model's.
+        family: of both, as MODEL.TYPE.
+        source: the file, as messages name it.
+
+    Raises:
+        UserError: windows or scales are others; the message says what to set.
+    """
+    advice = other_scales(theirs, ours)
+    if advice and theirs.windows == ours.windows:
+        raise UserError(f"{source}: {advice}")
+    old, new = theirs.configured_window, ours.configured_window
+    is_other = old and new and old != new and theirs.windows != ours.windows
+    if is_other and (advice or family != "swinv2"):
+        raise UserError(
+            f"{source}: was trained in windows of {old}, the model has {new}; set "
+            f"MODEL.{str(family).upper()}.WINDOW_SIZE to {old}, or fine-tune with --pretrained"
+            + (f". Or keep them: {advice}" if advice else "")
+        )
+
+
+def check_same_classes(state: Mapping[str, Tensor], target: Mapping[str, Tensor], source: str) -> None:
+    """Make sure that the head of a file is one of as many classes as that of a model.
+
+    Raises:
+        UserError: it is not, or one of them has none.
+    """
+    old, new = (len(side["head.weight"]) if "head.weight" in side else 0 for side in (state, target))
+    if old != new:
+        raise UserError(
+            f"{source}: has {old or 'no'} classes, the model {new or 'none'}; evaluate it on images of its "
+            "classes, or fine-tune with --pretrained"
+        )
 
 
 def differences(
@@ -74,7 +117,8 @@ def _differences(found: Architecture, expected: Architecture) -> Iterator[str]:
     for what in ("embed_dim", "patch_size", "in_chans"):
         theirs, ours = getattr(found, what), getattr(expected, what)
         if theirs != ours:
-            yield f"has {what} {theirs}, the model {ours}"
+            hint = f" (channels are not adapted: set IN_CHANS to {theirs})" if what == "in_chans" else ""
+            yield f"has {what} {theirs}, the model {ours}{hint}"
     if len(found.depths) != len(expected.depths):
         yield f"has {len(found.depths)} stages, the model {len(expected.depths)}"
         return
@@ -83,6 +127,13 @@ def _differences(found: Architecture, expected: Architecture) -> Iterator[str]:
             yield f"has {theirs} blocks in stage {stage}, the model {ours}"
     if found.num_heads != expected.num_heads:
         yield f"has heads {list(found.num_heads)}, the model {list(expected.num_heads)}"
+
+
+def _check_whole_head(state: Mapping[str, Tensor], source: str) -> None:
+    there = [name for name in _HEAD if name in state]
+    if len(there) == 1:
+        (missing,) = set(_HEAD) - set(there)
+        raise UserError(f"{source}: holds {there[0]} without {missing}; expected both or neither of them")
 
 
 def _check_spatial_windows(

@@ -1,5 +1,6 @@
-"""Names in a state dict: wrappers' prefixes off, and the layout told."""
+"""Names in a state dict: prefixes off, older names to the newer ones, and the layout told."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -9,11 +10,14 @@ from swin_train.weights.layouts import LAYOUTS, Layout, recognise
 from swin_train.weights.layouts.dropped import Dropped
 from swin_train.weights.layouts.layout import is_pretraining, renamed
 
-_WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel and averages, torch.compile
-_AVERAGE = "ema."  # timm's first ModelEma keeps the model under this
+_WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel and averages, torch.compile
+_COMPILED = "._orig_mod."  # in blocks that were compiled one by one
+# What keeps one model and nothing else: timm's first ModelEma, our StageFeatures, other trainers and detectors.
+_HOLDERS = ("ema.", "model.", "net.", "network.", "backbone.", "swin.", *_WRAPPERS)
 _COUNTER = "n_averaged"  # torch's AveragedModel counts beside the model
 _ENCODER = "encoder."  # SimMIM keeps the model under this, beside a decoder
 _MMPRETRAIN = ".attn.w_msa."
+_OLDER = re.compile(r"^(layers\.\d{1,9}\.blocks\.\d{1,9}\.attn\.)rpe_mlp\.")  # in files of SimMIM's time
 
 
 @dataclass(frozen=True)
@@ -24,52 +28,67 @@ class PlainNames:
         state: weights and buffers, as ``layout.to_official`` takes them.
         layout: that of the names; the official one where they are no Swin's.
         dropped: what is not in ``state``: counters, and what SimMIM keeps beside its encoder.
+        changes: what was done to names, in words.
     """
 
     state: dict[str, Tensor]
     layout: Layout
     dropped: Dropped
+    changes: tuple[str, ...] = ()
 
 
 def plain_names(state: Mapping[str, Tensor]) -> PlainNames:
-    """Take wrappers off a state dict, and tell its layout.
+    """Take off what is put before the names of a Swin, and tell their layout.
 
-    The layout is told before "encoder." is taken for SimMIM's: models of Hugging Face have one too.
+    The layout is told first: the "swin." and "encoder." of Hugging Face are its own.
 
     Raises:
         ValueError: two names become one, or the names are a Swin's in a form that is not read.
     """
-    bare, num_counters = _without_wrappers(state)
-    if any(_MMPRETRAIN in name for name in bare):
+    names = {name: _without_wrappers(name) for name in state}
+    counters = [name for name, new in names.items() if new == _COUNTER]
+    for name in counters:
+        del names[name]
+    if any(_MMPRETRAIN in name for name in names):
         raise ValueError(
             "is of mmpretrain (or mmdetection, mmsegmentation), which names attention 'w_msa', and whose layout "
             "is not read; take the same weights from their authors, timm, torchvision or Hugging Face"
         )
-    layout = recognise(bare)
-    is_simmim = layout is None and any(name.startswith(_ENCODER) for name in bare)
+    while (layout := recognise(names.values())) is None and (holder := _shared_holder(names.values())):
+        names = {name: new.removeprefix(holder) for name, new in names.items()}
+    is_simmim = layout is None and any(new.startswith(_ENCODER) for new in names.values())
     if is_simmim:
-        bare = renamed(bare, lambda name: name.removeprefix(_ENCODER))
-        layout = recognise(bare)
+        names = {name: new.removeprefix(_ENCODER) for name, new in names.items()}
+        layout = recognise(names.values())
     if layout is None:
-        _refuse_other_prefixes(bare)
+        _refuse_other_prefixes([name.replace(_COMPILED, ".") for name in state])
         layout = LAYOUTS["official"]
+    newer = {name: _OLDER.sub(r"\1cpb_mlp.", new) for name, new in names.items()}
+    bare = renamed({name: state[name] for name in names}, newer.__getitem__)
     kept = {name: tensor for name, tensor in bare.items() if not (is_simmim and is_pretraining(name))}
-    return PlainNames(kept, layout, Dropped(pretraining=len(bare) - len(kept), counters=num_counters))
+    dropped = Dropped(pretraining=len(bare) - len(kept), counters=len(counters))
+    return PlainNames(kept, layout, dropped, _changes(names, is_older=newer != names))
 
 
-def _without_wrappers(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
-    """The tensors by their names in the model, and how many were counters beside it."""
-    bare = renamed(state, _without_wrapper)
-    num_counters = int(bare.pop(_COUNTER, None) is not None)
-    if bare and all(name.startswith(_AVERAGE) for name in bare):
-        bare = renamed(bare, lambda name: _without_wrapper(name.removeprefix(_AVERAGE)))
-    return bare, num_counters
-
-
-def _without_wrapper(name: str) -> str:
-    while name.startswith(_WRAPPER_PREFIXES):
+def _without_wrappers(name: str) -> str:
+    while name.startswith(_WRAPPERS):
         name = name.partition(".")[2]
-    return name.replace("._orig_mod.", ".")  # blocks that were compiled one by one
+    return name.replace(_COMPILED, ".")
+
+
+def _shared_holder(names: Collection[str]) -> str | None:
+    """The first part of all names, where it is one of ``_HOLDERS``."""
+    holder = next(iter(names), "").partition(".")[0] + "."
+    return holder if holder in _HOLDERS and all(name.startswith(holder) for name in names) else None
+
+
+def _changes(names: Mapping[str, str], *, is_older: bool) -> tuple[str, ...]:
+    """Say what was taken off names, and whether some were older."""
+    parts = dict.fromkeys(
+        part for name, new in names.items() for part in name.split(".") if part not in new.split(".")
+    )
+    without = ("names without " + ", ".join(f"'{part}.'" for part in parts),) if parts else ()
+    return without + (("rpe_mlp read as cpb_mlp",) if is_older else ())
 
 
 def _refuse_other_prefixes(names: Collection[str]) -> None:

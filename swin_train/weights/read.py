@@ -1,11 +1,9 @@
 """Files of weights -> plain state dicts, without running anything that the file brings along."""
 
-import re
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,12 +13,17 @@ from swin_train.errors import UserError
 from swin_train.weights.damage import describe_damage
 from swin_train.weights.geometry import UNKNOWN, Geometry, read_geometry
 from swin_train.weights.layouts.dropped import NOTHING, Dropped
+from swin_train.weights.layouts.huggingface_config import sizes_beside
+from swin_train.weights.metadata import of_training_state
 from swin_train.weights.names import plain_names
+from swin_train.weights.torch_file import load_as_data
 from swin_train.weights.values import has_values
 
 Which = Literal["raw", "ema"]
 
 STATE_FILE = "state.safetensors"  # in a run's checkpoint folder: every tensor of the training state
+
+_HUGGINGFACE_FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder of ``save_pretrained``
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # .bin: torch's files as Hugging Face names them
 _KINDS = ".safetensors, .pth, .pt or .bin"
@@ -35,15 +38,6 @@ _SECTIONS: dict[Which, str] = {"raw": "model.", "ema": "ema."}
 # Without the scales beside them, narrower ones (8-bit floats, integers) are not the weights' values.
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
-# Published checkpoints hold these two as objects. As ordered dicts they are data, and nothing of theirs runs.
-_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    (OrderedDict, "yacs.config.CfgNode"),
-    (OrderedDict, "argparse.Namespace"),
-]
-
-# How torch's weights-only reader names what it refuses.
-_GLOBAL = re.compile(r"GLOBAL (\S+)")
-
 
 @dataclass(frozen=True)
 class Weights:
@@ -56,6 +50,7 @@ class Weights:
         dropped: how many tensors were left behind, by their reason.
         layout: the layout that the file has, a key of ``LAYOUTS``; ``state`` is in the official one.
         geometry: what the file tells about windows and images.
+        name_changes: what was done to names before the layout was told, in words.
     """
 
     state: dict[str, Tensor]
@@ -64,13 +59,27 @@ class Weights:
     dropped: Dropped = NOTHING
     layout: str = "official"
     geometry: Geometry = UNKNOWN
+    name_changes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done to names and what stayed behind, in words."""
+        return [*self.name_changes, *self.dropped.reasons()]
 
     def __str__(self) -> str:
         return self.source if self.layout == "official" else f"{self.source} ({self.layout} layout)"
 
 
+class _Content(NamedTuple):
+    """What a file holds: weights by their names in it, facts, and how many averages of weights beside them."""
+
+    state: dict[str, Tensor]
+    metadata: dict[str, Any]
+    num_averages: int
+
+
 def read_weights(path: str | Path, which: Which = "raw") -> Weights:
-    """Read a .safetensors, .pth, .pt or .bin file, or the checkpoint folder of a run.
+    """Read a .safetensors, .pth, .pt or .bin file, a run's checkpoint folder or one of ``save_pretrained``.
 
     Args:
         path: the file or folder.
@@ -82,22 +91,23 @@ def read_weights(path: str | Path, which: Which = "raw") -> Weights:
     """
     path = Path(path)
     file = _locate(path)
-    if file.suffix == ".safetensors":
-        state, metadata = _read_safetensors(file, which)
-    else:
-        state, metadata = _read_torch(file, which)
+    content = (_read_safetensors if file.suffix == ".safetensors" else _read_torch)(file, which)
+    metadata = content.metadata
+    if file.name in _HUGGINGFACE_FILES:
+        metadata = sizes_beside(file) | metadata
     try:
-        plain = plain_names(state)
+        plain = plain_names(content.state)
         layout = plain.layout
         for name, tensor in plain.state.items():
             if layout.reason_to_drop(name, tensor) is None:
                 _check_values(tensor, f"{path}: {name}")
         official, dropped = layout.to_official(plain.state)
+        dropped += plain.dropped + Dropped(averages=content.num_averages)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     with_buffers = {layout.official_name(name): tensor for name, tensor in plain.state.items()}
     geometry = read_geometry(with_buffers, metadata)
-    return Weights(official, str(path), metadata, plain.dropped + dropped, layout.name, geometry)
+    return Weights(official, str(path), metadata, dropped, layout.name, geometry, plain.changes)
 
 
 def _check_values(tensor: Tensor, where: str) -> None:
@@ -108,60 +118,75 @@ def _check_values(tensor: Tensor, where: str) -> None:
         )
     if not tensor.numel():
         raise UserError(f"{where} has the shape {tuple(tensor.shape)} and no values; take another checkpoint")
-    if not tensor.isfinite().all():
-        raise UserError(f"{where} holds values that are not finite; take an earlier checkpoint")
+    if not tensor.float().isfinite().all():  # as models hold it
+        raise UserError(f"{where} holds values that are not finite in float32; take an earlier checkpoint")
 
 
 def _locate(path: Path) -> Path:
     if path.is_dir():
-        if not (path / STATE_FILE).is_file():
-            raise UserError(
-                f"{path}: is a folder without {STATE_FILE}; name a file of weights or a run's step folder"
-            )
-        return path / STATE_FILE
+        return _in_folder(path)
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; name an existing {_KINDS} file")
     if path.suffix not in _SUFFIXES:
         raise UserError(f"{path}: the ending {path.suffix!r} is not known; it must be {_KINDS}")
     if not path.stat().st_size:
-        raise UserError(f"{path}: is empty, 0 bytes; copy or download it again")
+        raise UserError(f"{path}: is empty, 0 bytes; copy or download it again, once this one is deleted")
     return path
 
 
-def _read_safetensors(file: Path, which: Which) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _in_folder(folder: Path) -> Path:
+    known = (STATE_FILE, *_HUGGINGFACE_FILES)
+    found = next((folder / name for name in known if (folder / name).is_file()), None)
+    if found is not None:
+        return found
+    for name in _HUGGINGFACE_FILES:
+        if (folder / f"{name}.index.json").is_file():
+            raise UserError(
+                f"{folder}: its weights are spread over several files, which {name}.index.json lists; save them as "
+                "one, by transformers' save_pretrained with a larger max_shard_size"
+            )
+    raise UserError(
+        f"{folder}: is a folder without {', '.join(known[:-1])} or {known[-1]}; name a file of weights, a run's step "
+        "folder or one of transformers' save_pretrained"
+    )
+
+
+def _read_safetensors(file: Path, which: Which) -> _Content:
     try:
         with safe_open(file, framework="pt", device="cpu") as content:
-            metadata = content.metadata() or {}
+            is_state = file.name == STATE_FILE
+            metadata = of_training_state(file.parent) if is_state else content.metadata() or {}
             # A training state is known by its file's name: a model may well have a part called "model".
-            prefix = _SECTIONS[which] if file.name == STATE_FILE else ""
+            prefix = _SECTIONS[which] if is_state else ""
             state = {
                 name.removeprefix(prefix): content.get_tensor(name)
                 for name in content.keys()  # noqa: SIM118  (not a dict)
                 if name.startswith(prefix)
             }
-            found = sorted({name.partition(".")[0] for name in content.keys()})  # noqa: SIM118
+            sections = [name.partition(".")[0] for name in content.keys()]  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{file}: {describe_damage(file, error)}; copy or download it again") from error
-    if not found:
+        raise UserError(
+            f"{file}: {describe_damage(file, error)}; copy or download it again, once this one is deleted"
+        ) from error
+    if not sections:
         raise UserError(f"{file}: holds no tensors; expected a file of weights")
     if prefix and not state:
-        raise UserError(f"{file}: holds no {which} weights; it holds: {', '.join(found)}")
+        raise UserError(f"{file}: holds no {which} weights; it holds: {', '.join(sorted(set(sections)))}")
     if not prefix and which == "ema" and metadata.get("weights") != "ema":
-        raise UserError(
-            f"{file}: holds one set of weights, not ema beside it; set TEST.WEIGHTS to raw to use it"
-        )
-    return state, metadata
+        raise UserError(f"{file}: holds no averaged weights (ema); ask for raw ones")
+    num_averages = sections.count("ema") if prefix and which == "raw" else 0
+    return _Content(state, metadata, num_averages)
 
 
-def _read_torch(file: Path, which: Which) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    content = _load_data_only(file)
+def _read_torch(file: Path, which: Which) -> _Content:
+    content = load_as_data(file)
     if not isinstance(content, Mapping):
         raise UserError(
             f"{file}: holds a {type(content).__name__}, not a checkpoint; expected a dict of tensors"
         )
-    wrapper = next((key for key in _WRAPPERS[which] if isinstance(content.get(key), Mapping)), None)
-    if wrapper is not None:
-        state = content[wrapper]
+    state, averages = _unwrapped(content, which), _unwrapped(content, "ema") or {}
+    num_averages = len(averages) if which == "raw" else 0
+    if state is not None:
         metadata = _without_tensors(content, file)
     elif which == "raw":
         state, metadata = content, {}
@@ -181,29 +206,12 @@ def _read_torch(file: Path, which: Which) -> tuple[dict[str, Tensor], dict[str, 
         raise UserError(
             f"{file}: a tensor is called {nameless[0]!r}, which is no string; expected names such as norm.weight"
         )
-    return dict(state), metadata
+    return _Content(dict(state), metadata, num_averages)
 
 
-def _load_data_only(file: Path) -> Any:
-    with torch.serialization.safe_globals(_HARMLESS):
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file makes torch.load raise nearly anything
-            refused = _refused_globals(file, error)
-            if refused:
-                raise UserError(
-                    f"{file}: refused, because reading it would run code: {', '.join(refused)}. "
-                    "Save its weights alone, best as .safetensors, where you trust it"
-                ) from error
-            raise UserError(f"{file}: {describe_damage(file, error)}; copy or download it again") from error
-
-
-def _refused_globals(file: Path, error: Exception) -> list[str]:
-    """What a file asks for beyond data; of the older format, which cannot be listed, the first."""
-    try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-    except Exception:  # too old, or too damaged to tell
-        return _GLOBAL.findall(str(error))[:1]
+def _unwrapped(content: Mapping[str, Any], which: Which) -> Mapping[str, Any] | None:
+    """Return the weights under the first of the known keys."""
+    return next((content[key] for key in _WRAPPERS[which] if isinstance(content.get(key), Mapping)), None)
 
 
 def _without_tensors(content: Mapping[str, Any], file: Path) -> dict[str, Any]:

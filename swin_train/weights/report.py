@@ -18,6 +18,7 @@ class Report:
         fresh: names in the target that keep their initial values.
         dropped: what was left behind in the file.
         layout: the layout of the file.
+        name_changes: what else was done to its names, in words.
     """
 
     kept: tuple[str, ...]
@@ -26,12 +27,13 @@ class Report:
     fresh: tuple[str, ...] = ()
     dropped: Dropped = NOTHING
     layout: str = "official"
+    name_changes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         layout = "" if self.layout == "official" else f" ({self.layout} layout)"
         loaded = f"loaded {len(self.kept) + len(self.resized)} tensors{layout}"
-        parts = [loaded, *map("resized {}".format, changes(self.resized)), self.head, *self.dropped.reasons()]
-        return "; ".join(parts)
+        resized = map("resized {}".format, changes(self.resized))
+        return "; ".join([loaded, *self.name_changes, *resized, self.head, *self.dropped.reasons()])
 
 
 def changes(resized: tuple[Resized, ...] | list[Resized]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,11 +16,12 @@ Grid = tuple[int, int]  # rows and columns
 
 @dataclass(frozen=True)
 class Resized:
-    """One tensor that was interpolated, with its grid before and after."""
+    """One tensor that was brought to another grid, with both, and how."""
 
     name: str
     old: Grid
     new: Grid
+    how: Literal["bicubic", "cropped"] = "bicubic"
 
     @property
     def kind(self) -> str:
@@ -29,7 +31,7 @@ class Resized:
     @property
     def change(self) -> str:
         """The grids, in words."""
-        return f"{self.old[0]}x{self.old[1]} -> {self.new[0]}x{self.new[1]} (bicubic)"
+        return f"{self.old[0]}x{self.old[1]} -> {self.new[0]}x{self.new[1]} ({self.how})"
 
 
 def resize_all(
@@ -38,6 +40,7 @@ def resize_all(
     *,
     old_map: Grid | None = None,
     new_map: Grid | None = None,
+    crop_tables: bool = False,
 ) -> tuple[dict[str, Tensor], list[Resized]]:
     """Interpolate bias tables and absolute positions to the grids of a target; the rest goes over as it is.
 
@@ -49,6 +52,8 @@ def resize_all(
         old_map: the file's first feature map, in patches. Unknown, it is the model's where the number of
             patches is the same, else a square.
         new_map: the model's first feature map, in patches; unknown, a square.
+        crop_tables: give a smaller window the offsets that it has of a larger one's, as the model itself does
+            where a map is smaller than its window; a larger one is interpolated all the same.
     """
     adapted, resized = dict(state), []
     for name, tensor in state.items():
@@ -65,9 +70,15 @@ def resize_all(
             continue
         if old is None or new is None or old == new:
             continue
-        resize = resize_bias_table if name.endswith(_TABLE) else resize_positions
-        adapted[name] = resize(tensor, old, new)
-        resized.append(Resized(name, old, new))
+        change = Resized(name, old, new)
+        if name.endswith(_POSITIONS):
+            adapted[name] = resize_positions(tensor, old, new)
+        elif crop_tables and new < old:
+            change = Resized(name, old, new, "cropped")
+            adapted[name] = crop_bias_table(tensor, old, new)
+        else:
+            adapted[name] = resize_bias_table(tensor, old, new)
+        resized.append(change)
     return adapted, resized
 
 
@@ -88,6 +99,13 @@ def resize_bias_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
     grid = table.float().T.reshape(1, heads, *old)
     grid = F.interpolate(grid, size=new, mode="bicubic", align_corners=False)
     return grid.reshape(heads, new[0] * new[1]).T.contiguous().to(table.dtype)
+
+
+def crop_bias_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
+    """The offsets of a smaller window, those in the middle: [new rows * columns, heads]."""
+    top, left = (old[0] - new[0]) // 2, (old[1] - new[1]) // 2
+    middle = table.unflatten(0, old)[top : top + new[0], left : left + new[1]]
+    return middle.flatten(0, 1).contiguous()
 
 
 def resize_positions(positions: Tensor, old: Grid, new: Grid) -> Tensor:

@@ -8,11 +8,14 @@ from safetensors import safe_open
 
 from swin_train import evaluate, load_config, train
 from swin_train.cli.main import main
+from swin_train.weights.read import read_weights
 
 # Maps of 11 x 13 and 6 x 7 patches under windows of 4. (Padding by as much as windows are shifted, 2, is one
 # where the reference's and timm's order give the same.)
 RECTANGLE = {"DATA__IMG_SIZE": [22, 26], "TRAIN__EPOCHS": 1, "TRAIN__WARMUP_EPOCHS": 0}
 PADDINGS = ["reference", "timm", "masked"]
+SHAPE = {"PATCH_SIZE": 2, "EMBED_DIM": 8, "DEPTHS": [2, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
+V2 = SHAPE | {"PRETRAINED_WINDOW_SIZES": [0, 0]}
 
 
 def last_weights(summary):
@@ -34,11 +37,29 @@ def test_a_rectangle_trains_and_is_evaluated_at_its_own_and_at_other_sizes(tiny_
     same = evaluate(load_config(None, tiny_opts(**weights, DATA__IMG_SIZE=[22, 26])))
     assert same == summary.evaluation
     assert "instead of" not in capsys.readouterr().err
-    for size in ([26, 22], 16, 33, [10, 64], 8):  # the last two clamp the second window to 3 and to 2
+    # The last three clamp the second window to 3 and to 2, and both windows to 2 and 1.
+    for size in ([26, 22], 16, 33, [10, 64], 8, 4):
         other = evaluate(load_config(None, tiny_opts(**weights, DATA__IMG_SIZE=size)))
         assert other.num_images == 20
         assert math.isfinite(other.loss)
         assert f"evaluated with DATA.IMG_SIZE {size} instead of [22, 26]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("family", ["SWIN", "SWINV2"])
+def test_a_checkpoint_folder_says_what_a_file_of_weights_says(tiny_opts, family):
+    model = {"MODEL__TYPE": family.lower(), f"MODEL__{family}__APE": True}
+    if family == "SWINV2":
+        model |= {f"MODEL__SWINV2__{name}": value for name, value in V2.items()}
+    folder = train(load_config(None, tiny_opts(**RECTANGLE, **model))).folder
+
+    step = read_weights(folder / "checkpoints/step-00000005")
+    file = read_weights(folder / "weights/last.safetensors")
+
+    assert step.geometry == file.geometry
+    assert None not in (step.geometry.img_size, step.geometry.windows, step.geometry.window_size)
+    of_the_file = {name: text for name, text in file.metadata.items() if name in step.metadata}
+    assert step.metadata == of_the_file
+    assert file.metadata.keys() - step.metadata.keys() == {"weights", "step", "epoch", "top1"}
 
 
 def test_a_checkpoint_folder_says_its_size_too(tiny_opts, capsys):
@@ -114,9 +135,7 @@ def test_fine_tuning_from_a_square_to_a_rectangle(tiny_opts):
 
 @pytest.mark.parametrize("family", ["SWINV2", "SWIN_MLP"])
 def test_the_other_families_take_any_size_too(tiny_opts, family):
-    shape = {"PATCH_SIZE": 2, "EMBED_DIM": 8, "DEPTHS": [2, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
-    if family == "SWINV2":
-        shape["PRETRAINED_WINDOW_SIZES"] = [0, 0]
+    shape = V2 if family == "SWINV2" else SHAPE
     model = {f"MODEL__{family}__{name}": value for name, value in shape.items()}
     model["MODEL__TYPE"] = family.lower()
     summary = train(load_config(None, tiny_opts(**RECTANGLE, **model)))

@@ -2,14 +2,14 @@
 
 from collections.abc import Collection
 
-from swin_train.weights.layouts.facts import Facts, infer_facts
 from swin_train.weights.layouts.huggingface import HUGGINGFACE
 from swin_train.weights.layouts.layout import Layout
 from swin_train.weights.layouts.official import OFFICIAL
+from swin_train.weights.layouts.spec import ModelSpec, infer_spec
 from swin_train.weights.layouts.timm import TIMM
 from swin_train.weights.layouts.torchvision import TORCHVISION
 
-__all__ = ["LAYOUTS", "Facts", "Layout", "infer_facts", "recognise"]
+__all__ = ["LAYOUTS", "Layout", "ModelSpec", "infer_spec", "recognise"]
 
 LAYOUTS = {layout.name: layout for layout in (OFFICIAL, TIMM, TORCHVISION, HUGGINGFACE)}
 

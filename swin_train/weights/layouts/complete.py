@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from swin_train.weights.layouts.facts import Facts
+from swin_train.weights.layouts.spec import ModelSpec
 from swin_train.weights.mismatch import listed
 
 _ATTENTION = {
@@ -21,21 +21,21 @@ _ATTENTION = {
 _QKV_BIAS = {"swin": ("attn.qkv.bias",), "swinv2": ("attn.q_bias", "attn.v_bias"), "swin_mlp": ()}
 
 
-def check_complete(names: Collection[str], facts: Facts) -> None:
-    """Make sure that published names are those of the Swin that ``facts`` describe.
+def check_complete(names: Collection[str], spec: ModelSpec) -> None:
+    """Make sure that published names are those of the Swin that ``spec`` describes.
 
     Raises:
         ValueError: a name is missing or unknown; the message says which.
     """
-    if facts.family not in _ATTENTION:  # Swin-MoE's names depend on the library of its experts
+    if spec.family not in _ATTENTION:  # Swin-MoE's names depend on the library of its experts
         return
-    expected = list(_names(facts, has_qkv_bias(names)))
+    expected = list(_names(spec, has_qkv_bias(names)))
     missing, known = [name for name in expected if name not in names], set(expected)
     unknown = [name for name in names if name not in known]
     problems = [("missing", missing), ("unknown", unknown)]
     if missing or unknown:
         found = ". ".join(f"{kind.capitalize()}: {listed(names)}" for kind, names in problems if names)
-        raise ValueError(f"is not a whole Swin of depths {list(facts.depths)}; expected each weight. {found}")
+        raise ValueError(f"is not a whole Swin of depths {list(spec.depths)}; expected each weight. {found}")
 
 
 def has_qkv_bias(names: Collection[str]) -> bool:
@@ -43,24 +43,24 @@ def has_qkv_bias(names: Collection[str]) -> bool:
     return any(name.endswith(("attn.qkv.bias", "attn.q_bias", "attn.v_bias")) for name in names)
 
 
-def _names(facts: Facts, qkv_bias: bool) -> Iterator[str]:
+def _names(spec: ModelSpec, qkv_bias: bool) -> Iterator[str]:
     yield from _pair("patch_embed.proj")
-    if facts.patch_norm:
+    if spec.patch_norm:
         yield from _pair("patch_embed.norm")
-    if facts.ape:
+    if spec.ape:
         yield "absolute_pos_embed"
-    attention = _ATTENTION[facts.family] + (_QKV_BIAS[facts.family] if qkv_bias else ())
-    for stage, depth in enumerate(facts.depths):
+    attention = _ATTENTION[spec.family] + (_QKV_BIAS[spec.family] if qkv_bias else ())
+    for stage, depth in enumerate(spec.depths):
         for block in range(depth):
             prefix = f"layers.{stage}.blocks.{block}."
             yield from (prefix + name for name in attention)
             for layer in ("norm1", "norm2", "mlp.fc1", "mlp.fc2"):
                 yield from _pair(prefix + layer)
-        if stage < len(facts.depths) - 1:
+        if stage < len(spec.depths) - 1:
             yield from _pair(f"layers.{stage}.downsample.norm")
             yield f"layers.{stage}.downsample.reduction.weight"
     yield from _pair("norm")
-    if facts.num_classes:
+    if spec.num_classes:
         yield from _pair("head")
 
 

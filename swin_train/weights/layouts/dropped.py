@@ -12,12 +12,16 @@ class Dropped:
         pretraining: the mask token and decoder of masked image modelling.
         key_biases: thirds of biases that torchvision's Swin v2 stores and sets to zero in each forward.
         counters: how many steps an average of weights is of.
+        averages: the averaged weights beside the trained ones, where those were asked for.
+        unneeded: what a model has after the stages whose maps are asked for.
     """
 
     buffers: int = 0
     pretraining: int = 0
     key_biases: int = 0
     counters: int = 0
+    averages: int = 0
+    unneeded: int = 0
 
     def __add__(self, other: "Dropped") -> "Dropped":
         return Dropped(
@@ -25,6 +29,8 @@ class Dropped:
             self.pretraining + other.pretraining,
             self.key_biases + other.key_biases,
             self.counters + other.counters,
+            self.averages + other.averages,
+            self.unneeded + other.unneeded,
         )
 
     def reasons(self) -> list[str]:
@@ -34,6 +40,8 @@ class Dropped:
             (self.pretraining, "tensor", "of the pre-training"),
             (self.key_biases, "key bias", "(torchvision sets them to zero)"),
             (self.counters, "counter", "of the averaging"),
+            (self.averages, "averaged tensor", "(TEST.WEIGHTS ema and convert --weights ema take them)"),
+            (self.unneeded, "tensor", "that the features do not need"),
         )
         return [f"dropped {count} {_plural(what, count)} {why}" for count, what, why in said if count]
 

@@ -13,19 +13,20 @@ from torch import Tensor
 from swin_train.weights.geometry import windows_of
 from swin_train.weights.layouts import limits
 from swin_train.weights.layouts.dropped import NOTHING, Dropped
-from swin_train.weights.layouts.facts import Facts
 from swin_train.weights.layouts.layout import (
     OFFICIAL_BLOCK,
     Layout,
     Reason,
     computed,
     is_pretraining,
+    put,
     swapped,
     with_prefix_replaced,
 )
+from swin_train.weights.layouts.spec import ModelSpec
 
 _PEER = "huggingface"
-_MODEL = re.compile(r"(swin|swinv2)\.")  # absent where the model was saved without a head
+_MODEL = re.compile(r"^(swin|swinv2)\.")  # absent where the model was saved without a head
 _BLOCK = re.compile(r"encoder\.layers\.(\d{1,9})\.blocks\.(\d{1,9})\.")
 
 # Their name, ours; the first that fits counts.
@@ -85,30 +86,35 @@ def reason_to_drop(name: str, tensor: Tensor) -> Reason | None:
 def join(published: dict[str, Tensor]) -> tuple[dict[str, Tensor], Dropped]:
     """See ``Layout``: q, k and v become one tensor."""
     result = dict(published)
-    for query in [name for name in result if ".attn.query." in name]:
-        attention, _, kind = query.partition("query.")
+    for query in published:
+        block, _, kind = query.partition("attn.query.")
+        if not OFFICIAL_BLOCK.fullmatch(block) or kind not in ("weight", "bias"):
+            continue
+        attention = f"{block}attn."
         if kind == "bias" and f"{attention}logit_scale" in result:  # v2: the keys have no bias
-            result[f"{attention}q_bias"], result[f"{attention}v_bias"] = _taken(
-                result, attention, kind, ("query", "value")
-            )
+            for part, bias in zip("qv", _taken(result, attention, kind, ("query", "value")), strict=True):
+                put(result, f"{attention}{part}_bias", bias, query)
         else:
-            result[f"{attention}qkv.{kind}"] = torch.cat(_taken(result, attention, kind, _PARTS))
+            joined = torch.cat(_taken(result, attention, kind, _PARTS))
+            put(result, f"{attention}qkv.{kind}", joined, query)
     return result, NOTHING
 
 
-def from_official(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
+def from_official(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """See ``Layout``."""
-    limits.refuse_what_no_peer_has(state, facts, _PEER)
-    if facts.family == "swin":
+    limits.refuse_what_no_peer_has(state, spec, _PEER)
+    if spec.family == "swin":
         limits.refuse_differing_windows(windows_of(state) or (), _PEER)
+        _refuse_positions_of_cut_patches(spec)
     else:
         # Its Swin v2 has a row more than there are patches, and fails in the forward pass.
-        limits.refuse_absolute_positions(facts, _PEER)
-        _refuse_other_bounds(facts)
+        limits.refuse_absolute_positions(spec, _PEER)
+        limits.refuse_chosen_windows(spec, _PEER)
+        _refuse_other_bounds(spec)
     result: dict[str, Tensor] = {}
     for name, tensor in state.items():
         result.update(_split(name, tensor))
-    return {_huggingface_name(name, facts.family): tensor for name, tensor in result.items()}
+    return {_huggingface_name(name, spec.family): tensor for name, tensor in result.items()}
 
 
 def _taken(state: dict[str, Tensor], attention: str, kind: str, parts: tuple[str, ...]) -> tuple[Tensor, ...]:
@@ -136,14 +142,24 @@ def _split(name: str, tensor: Tensor) -> dict[str, Tensor]:
     return {name: tensor}
 
 
-def _refuse_other_bounds(facts: Facts) -> None:
+def _refuse_positions_of_cut_patches(spec: ModelSpec) -> None:
+    """It has positions for whole patches, this project also for those at the lower and right edge that are cut."""
+    if spec.ape and spec.img_size is not None and any(side % spec.patch_size for side in spec.img_size):
+        height, width = spec.img_size
+        raise ValueError(
+            f"images of {height} x {width} are no multiple of the patches' {spec.patch_size}, and {_PEER} has absolute "
+            "positions (APE) for whole patches alone; keep the official layout"
+        )
+
+
+def _refuse_other_bounds(spec: ModelSpec) -> None:
     """Its Swin v2 bounds and shifts windows by the rows of maps alone, of which it halves odd ones downwards."""
-    if facts.windows is None or facts.maps is None or facts.img_size is None:
+    if spec.windows is None or spec.maps is None or spec.img_size is None:
         return
-    for stage, (window, (height, width)) in enumerate(zip(facts.windows, facts.maps, strict=True)):
-        rows = facts.img_size[0] // facts.patch_size // 2**stage
-        theirs = min(max(facts.windows), rows)
-        is_other_shift = facts.depths[stage] > 1 and (min(height, width) > window) != (rows > theirs)
+    for stage, (window, (height, width)) in enumerate(zip(spec.windows, spec.maps, strict=True)):
+        rows = spec.img_size[0] // spec.patch_size // 2**stage
+        theirs = min(max(spec.windows), rows)
+        is_other_shift = spec.depths[stage] > 1 and (min(height, width) > window) != (rows > theirs)
         if theirs != window or is_other_shift:
             raise ValueError(
                 f"the map of stage {stage} is {height} x {width} with windows of {window}; {_PEER} counts {rows} rows "

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from swin_train.kernels.window_attention import Padding
 from swin_train.weights.layouts.dropped import NOTHING, Dropped
-from swin_train.weights.layouts.facts import Facts
+from swin_train.weights.layouts.spec import ModelSpec
 from swin_train.weights.values import has_values
 
 Reason = Literal["buffers", "pretraining"]  # a field of ``Dropped``
@@ -58,7 +58,7 @@ class Layout:
     name: str
     recognises: Callable[[Collection[str]], bool]
     official_name: Callable[[str], str]
-    from_official: Callable[[Mapping[str, Tensor], Facts], State]
+    from_official: Callable[[Mapping[str, Tensor], ModelSpec], State]
     reason_to_drop: Callable[[str, Tensor], Reason | None] = computed
     join: Callable[[State], tuple[State, Dropped]] = as_it_is
     padding: Padding | None = None
@@ -92,11 +92,19 @@ def renamed(state: Mapping[str, Tensor], new_name: Callable[[str], str]) -> Stat
     """
     result: State = {}
     for name, tensor in state.items():
-        new = new_name(name)
-        if new in result:
-            raise ValueError(f"{name} and another tensor are both called {new}; expected each weight once")
-        result[new] = tensor
+        put(result, new_name(name), tensor, name)
     return result
+
+
+def put(state: State, name: str, tensor: Tensor, old_name: str) -> None:
+    """Add a tensor under its new name.
+
+    Raises:
+        ValueError: another one has that name.
+    """
+    if name in state:
+        raise ValueError(f"{old_name} and another tensor are both called {name}; expected each weight once")
+    state[name] = tensor
 
 
 def with_prefix_replaced(name: str, pairs: Iterable[tuple[str, str]]) -> str:

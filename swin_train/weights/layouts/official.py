@@ -5,9 +5,10 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
+from swin_train.weights.layouts import limits
 from swin_train.weights.layouts.complete import check_complete
-from swin_train.weights.layouts.facts import Facts
 from swin_train.weights.layouts.layout import Layout
+from swin_train.weights.layouts.spec import ModelSpec
 
 _BLOCK = re.compile(r"layers\.\d{1,9}\.blocks\.\d{1,9}\.(norm1|norm2|attn|mlp|spatial_mlp)\.")
 
@@ -18,13 +19,14 @@ def recognises(names: Collection[str]) -> bool:
 
 
 def official_name(name: str) -> str:
-    """The same, but for the position bias of Swin v2, which files of SimMIM's time call otherwise."""
-    return name.replace(".attn.rpe_mlp.", ".attn.cpb_mlp.")
+    """The same."""
+    return name
 
 
-def from_official(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
+def from_official(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The same weights; the authors' code computes the buffers anew and loads without them."""
-    check_complete(state, facts)
+    check_complete(state, spec)
+    limits.refuse_chosen_windows(spec, "the authors' code")
     return dict(state)
 
 

@@ -9,10 +9,11 @@ from collections.abc import Collection, Mapping
 from torch import Tensor
 
 from swin_train.weights.layouts import limits, official
-from swin_train.weights.layouts.facts import Facts
-from swin_train.weights.layouts.layout import Layout, renamed
+from swin_train.weights.layouts.layout import Layout, renamed, swapped, with_prefix_replaced
+from swin_train.weights.layouts.spec import ModelSpec
 
 _PEER = "timm"
+_HEAD = (("head.fc.", "head."),)  # timm's name, ours
 _STAGE = re.compile(r"layers\.(\d{1,9})\.(blocks|downsample)\.")
 
 
@@ -28,19 +29,19 @@ def recognises(names: Collection[str]) -> bool:
 
 def official_name(name: str) -> str:
     """Merging of stage i + 1 to that of stage i, "head.fc." to "head."."""
-    return _with_merging_moved(name, -1).replace("head.fc.", "head.")
+    return with_prefix_replaced(_with_merging_moved(name, -1), _HEAD)
 
 
-def from_official(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
+def from_official(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """See ``Layout``."""
-    limits.refuse_what_no_peer_has(state, facts, _PEER)
-    limits.refuse_absolute_positions(facts, _PEER)
-    limits.refuse_oblong_maps(facts, facts.windows, _PEER)
+    limits.refuse_what_no_peer_has(state, spec, _PEER)
+    limits.refuse_absolute_positions(spec, _PEER)
+    limits.refuse_oblong_maps(spec, spec.windows, _PEER)
     return renamed(state, _timm_name)
 
 
 def _timm_name(name: str) -> str:
-    return _with_merging_moved(name, 1).replace("head.", "head.fc.")
+    return with_prefix_replaced(_with_merging_moved(name, 1), swapped(_HEAD))
 
 
 def _with_merging_moved(name: str, step: int) -> str:

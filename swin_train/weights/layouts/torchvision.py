@@ -15,8 +15,8 @@ from swin_train.weights.geometry import position_scales, windows_of
 from swin_train.weights.layouts import limits
 from swin_train.weights.layouts.complete import has_qkv_bias
 from swin_train.weights.layouts.dropped import Dropped
-from swin_train.weights.layouts.facts import Facts
-from swin_train.weights.layouts.layout import OFFICIAL_BLOCK, Layout, swapped, with_prefix_replaced
+from swin_train.weights.layouts.layout import OFFICIAL_BLOCK, Layout, put, swapped, with_prefix_replaced
+from swin_train.weights.layouts.spec import ModelSpec
 
 _PEER = "torchvision"
 _BLOCK = re.compile(r"features\.(\d{1,9})\.(\d{1,9})\.(attn|norm1|norm2|mlp)\.")
@@ -35,10 +35,10 @@ def recognises(names: Collection[str]) -> bool:
 
 def official_name(name: str) -> str:
     """Stage i is features 2i + 1, its merging features 2i + 2."""
-    if found := _BLOCK.match(name):
+    if (found := _BLOCK.match(name)) and int(found[1]) % 2:
         rest = with_prefix_replaced(name[found.start(3) :], _MLP)
         return f"layers.{int(found[1]) // 2}.blocks.{found[2]}.{rest}"
-    if found := _MERGING.match(name):
+    if (found := _MERGING.match(name)) and int(found[1]) % 2 == 0 < int(found[1]):
         return f"layers.{int(found[1]) // 2 - 1}.downsample.{name[found.start(2) :]}"
     return with_prefix_replaced(name, _PATCHES)
 
@@ -48,39 +48,41 @@ def join(published: dict[str, Tensor]) -> tuple[dict[str, Tensor], Dropped]:
     num_key_biases = 0
     result: dict[str, Tensor] = {}
     for name, tensor in published.items():
-        block, is_bias, _ = name.partition("attn.qkv.bias")
-        if not is_bias or f"{block}attn.logit_scale" not in published:
-            result[name] = tensor
+        block = name.removesuffix("attn.qkv.bias")
+        if block == name or f"{block}attn.logit_scale" not in published:
+            put(result, name, tensor, name)
             continue
         if tensor.ndim != 1 or len(tensor) % 3:
             raise ValueError(
                 f"{name} has the shape {tuple(tensor.shape)}; expected three parts of one length"
             )
-        result[f"{block}attn.q_bias"], _, result[f"{block}attn.v_bias"] = tensor.chunk(3)
+        query, _, value = tensor.chunk(3)
+        put(result, f"{block}attn.q_bias", query, name)
+        put(result, f"{block}attn.v_bias", value, name)
         num_key_biases += 1
     return result, Dropped(key_biases=num_key_biases)
 
 
-def from_official(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
+def from_official(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """See ``Layout``. The buffers are written, because torchvision asks for each of them when it loads."""
-    limits.refuse_what_no_peer_has(state, facts, _PEER)
-    limits.refuse_absolute_positions(facts, _PEER)
+    limits.refuse_what_no_peer_has(state, spec, _PEER)
+    limits.refuse_absolute_positions(spec, _PEER)
     if not has_qkv_bias(state):
         raise ValueError(
             f"q, k, v have no bias, {_PEER}'s always do; choose timm, or keep the official layout"
         )
-    if facts.in_chans != 3:
+    if spec.in_chans != 3:
         raise ValueError(
-            f"images have {facts.in_chans} channel(s), {_PEER}'s always 3; choose timm, or keep the official layout"
+            f"images have {spec.in_chans} channel(s), {_PEER}'s always 3; choose timm, or keep the official layout"
         )
-    window = _window(state, facts)
-    limits.refuse_oblong_maps(facts, (window,) * len(facts.depths), _PEER)
+    window = _window(state, spec)
+    limits.refuse_oblong_maps(spec, (window,) * len(spec.depths), _PEER)
     result: dict[str, Tensor] = {}
     for name, tensor in _with_joined_bias(state).items():
         result[_torchvision_name(name)] = tensor
         if name.endswith("attn.proj.bias"):  # once in each block
             attention = _torchvision_name(name).removesuffix("proj.bias")
-            result |= {attention + buffer: t for buffer, t in _buffers(facts.family, window).items()}
+            result |= {attention + buffer: t for buffer, t in _buffers(spec.family, window).items()}
     return result
 
 
@@ -92,22 +94,22 @@ def _buffers(family: str, window: int) -> dict[str, Tensor]:
     return buffers
 
 
-def _window(state: Mapping[str, Tensor], facts: Facts) -> int:
+def _window(state: Mapping[str, Tensor], spec: ModelSpec) -> int:
     """The one window of all stages."""
-    windows = windows_of(state) or facts.windows
+    windows = windows_of(state) or spec.windows
     if windows is None:
         raise ValueError(
             f"{_PEER}'s files hold tables for the window, which this file of a Swin v2 does not tell; "
             "name its configuration by --cfg"
         )
     limits.refuse_differing_windows(windows, _PEER)
-    if facts.maps is not None and any(windows[0] > min(sides) for sides in facts.maps):
+    if spec.maps is not None and any(windows[0] > min(sides) for sides in spec.maps):
         raise ValueError(
-            f"the window of {windows[0]} is larger than a stage's map ({facts.maps[-1][0]} x {facts.maps[-1][1]} "
+            f"the window of {windows[0]} is larger than a stage's map ({spec.maps[-1][0]} x {spec.maps[-1][1]} "
             f"in the last), {_PEER} does not bound it; choose timm, or keep the official layout"
         )
-    if facts.family == "swinv2":
-        _refuse_pretrained_windows(windows, facts.pretrained_windows)
+    if spec.family == "swinv2":
+        _refuse_pretrained_windows(windows, spec.pretrained_windows)
     return windows[0]
 
 

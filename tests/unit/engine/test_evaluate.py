@@ -1,5 +1,7 @@
 """The metrics of an evaluation."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -87,7 +89,7 @@ def test_a_result_reads_as_one_line():
 def test_inputs_that_differ_from_those_of_the_training_are_said(caplog, now, facts, warning):
     cfg = load_config(None, ["DATA.IMG_SIZE", now, "MODEL.RESUME", "x.safetensors"])
 
-    _warn_of_other_inputs(cfg, facts)
+    _warn_of_other_inputs(cfg, {name: json.dumps(value) for name, value in facts.items()})
 
     assert caplog.messages == (
         [f"x.safetensors: evaluated with {warning} of its training"] if warning else []

@@ -7,22 +7,21 @@ from pathlib import Path
 import pytest
 
 from swin_train.engine.convert import convert
-from swin_train.engine.evaluate import _training_facts
-from swin_train.engine.header import cited_facts, cited_sizes
+from swin_train.engine.header import INPUT_KEYS, cited_facts, cited_geometry
 from swin_train.engine.huggingface_folder import huggingface_processor
 from swin_train.weights import metadata as reading
-from swin_train.weights.geometry import read_geometry
+from swin_train.weights.geometry import Geometry, read_geometry
 from swin_train.weights.write import write_weights
 
 NESTED = "[" * 100_000
-NAMES = ("img_size", "interpolation", "crop", "mean", "std", "padding", "class_names", "windows", "qk_scale")
+NAMES = ("img_size", "interpolation", "crop", "mean", "std", "padding", "class_names", "windows", "qk_scales")
 
 READERS: dict[str, Callable[[Mapping[str, object]], object]] = {
-    "evaluate": lambda header: _training_facts(Path("w.safetensors"), header) or None,
+    "evaluate": lambda header: next((v for name in INPUT_KEYS if (v := reading.value(header, name))), None),
     "processor": huggingface_processor,
     "geometry": lambda header: read_geometry({}, header).img_size,
     "class_names": reading.class_names,
-    "qk_scale": reading.qk_scale,
+    "qk_scales": lambda header: reading.factors(header, "qk_scales", 1),
 }
 
 
@@ -38,7 +37,7 @@ def test_a_conversion_with_a_hostile_header_goes_through(
     tiny: Callable, make_model: Callable, name: str, said: str, tmp_path: Path
 ) -> None:
     cfg = tiny("swin", DATA__IMG_SIZE=20)  # maps of 10 and 5 in windows of 4: padding matters
-    header = cited_facts(cfg) | cited_sizes({"windows": (4, 4)}) | {name: said}
+    header = cited_facts(cfg) | cited_geometry(Geometry((4, 4))) | {name: said}
     write_weights(tmp_path / "w.safetensors", make_model(cfg).state_dict(), header)
 
     convert(tmp_path / "w.safetensors", tmp_path / "hf", "huggingface", cfg=cfg)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from swin_train.weights.geometry import Geometry
-from swin_train.weights.layouts import LAYOUTS, infer_facts
+from swin_train.weights.layouts import LAYOUTS, infer_spec
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
@@ -108,7 +108,7 @@ def in_layout() -> Callable[[Mapping[str, Tensor], str], dict[str, Tensor]]:
     """Writes a whole Swin, of windows of 4 and without any of pre-training, in a layout."""
 
     def write(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-        return LAYOUTS[layout].from_official(state, infer_facts(state, Geometry((4, 4), (0, 0))))
+        return LAYOUTS[layout].from_official(state, infer_spec(state, Geometry((4, 4), (0, 0))))
 
     return write
 

@@ -37,6 +37,23 @@ def test_equal_shapes_go_over_unchanged(small_state: Callable) -> None:
     )
 
 
+def test_what_was_done_to_names_is_said(small_state: Callable) -> None:
+    changes = ("names without 'module.'", "rpe_mlp read as cpb_mlp")
+
+    _, report = adapt(weights_of(small_state(), name_changes=changes), small_state(), UNKNOWN)
+
+    assert str(report) == (
+        "loaded 5 tensors; names without 'module.'; rpe_mlp read as cpb_mlp; head of 5 classes kept"
+    )
+
+
+def test_a_classifier_needs_the_norm_that_a_detector_s_backbone_lacks(whole_state: Callable) -> None:
+    state = {name: tensor for name, tensor in whole_state(classes=0).items() if not name.startswith("norm.")}
+
+    with pytest.raises(UserError, match=r"does not fit the model. Missing: norm.weight, norm.bias$"):
+        adapt(weights_of(state), whole_state(), UNKNOWN)
+
+
 def test_another_window_and_resolution_are_interpolated(small_state: Callable) -> None:
     adapted, report = adapt(weights_of(small_state(window=2, side=4)), small_state(window=4, side=8), UNKNOWN)
 
@@ -145,8 +162,31 @@ def test_evaluation_interpolates_what_a_small_map_alone_has_bounded(whole_state:
     ]
 
 
-@pytest.mark.parametrize("windows", [((7, 4), (4, 4)), (None, (4, 4)), ((4, 4), None)])
-def test_evaluation_refuses_another_window(whole_state: Callable, windows: tuple) -> None:
+def test_evaluation_on_smaller_maps_takes_the_offsets_that_a_bounded_window_has(
+    whole_state: Callable,
+) -> None:
+    state = whole_state(windows=(4, 4))
+
+    adapted, resized = exact(state, whole_state(windows=(4, 2)), (4, 4), (4, 2))
+
+    name = "layers.1.blocks.0.attn.relative_position_bias_table"
+    assert torch.equal(adapted[name].view(3, 3, -1), state[name].view(7, 7, -1)[2:5, 2:5])
+    assert [tensor.change for tensor in resized] == ["7x7 -> 3x3 (cropped)"]
+
+
+def test_evaluation_refuses_another_window_and_says_what_to_set(whole_state: Callable) -> None:
+    message = (
+        r"^w.pth: was trained in windows of 7, the model has 4; set MODEL.SWIN.WINDOW_SIZE to 7, or fine-tune with "
+        r"--pretrained$"
+    )
+    with pytest.raises(UserError, match=message):
+        exact(whole_state(windows=(7, 4)), whole_state(windows=(4, 4)), (7, 4), (4, 4))
+
+
+@pytest.mark.parametrize("windows", [(None, (4, 4)), ((4, 4), None)])
+def test_evaluation_refuses_another_shape_where_windows_are_not_known(
+    whole_state: Callable, windows: tuple
+) -> None:
     old, new = windows
     message = (
         r"w.pth: is not a checkpoint of this model. The file: Swin v1, .* The model: Swin v1, .* "
@@ -158,7 +198,7 @@ def test_evaluation_refuses_another_window(whole_state: Callable, windows: tuple
 
 def test_evaluation_refuses_other_classes(whole_state: Callable) -> None:
     with pytest.raises(
-        UserError, match=r"is not a checkpoint of this model.* Misshapen: head.weight \(5, 16\)"
+        UserError, match=r"^w.pth: has 5 classes, the model 7; evaluate it on images of its cl"
     ):
         exact(whole_state(), whole_state(classes=7), (4, 4), (4, 4))
 
@@ -183,12 +223,20 @@ def test_positions_that_are_no_square_grid_are_refused(
         adapt(weights_of(small_state() | {name: torch.zeros(shape)}), small_state(), UNKNOWN)
 
 
-def test_a_head_without_its_bias_is_refused(small_state: Callable) -> None:
-    state = small_state()
-    del state["head.bias"]
+@pytest.mark.parametrize("fit", [adapt, adapt_exactly])
+@pytest.mark.parametrize("classes", [5, 7, 0])
+@pytest.mark.parametrize("half", [("weight", "bias"), ("bias", "weight")])
+def test_half_a_head_is_refused_whatever_the_model_s_is(
+    small_state: Callable, without_head: Callable, fit: Callable, classes: int, half: tuple[str, str]
+) -> None:
+    target = small_state(classes=classes) if classes else without_head(small_state())
+    there, missing = (f"head.{part}" for part in half)
+    state = {name: tensor for name, tensor in small_state().items() if name != missing}
 
-    with pytest.raises(UserError, match=r"Missing: head.bias"):
-        adapt(weights_of(state), small_state(), UNKNOWN)
+    with pytest.raises(
+        UserError, match=rf"^w.pth: holds {there} without {missing}; expected both or neither"
+    ):
+        fit(weights_of(state), target, UNKNOWN)
 
 
 def test_many_problems_are_cut_at_ten(small_state: Callable) -> None:

@@ -44,20 +44,71 @@ def test_prefixes_of_wrappers_go(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "ema."])
-def test_prefixes_of_wrappers_go_in_every_layout(
-    whole_state: Callable, assert_same: Callable, layout: str, prefix: str, in_layout: Callable
+@pytest.mark.parametrize("classes", [5, 0])
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "_orig_mod.", "ema.", "model.", "net.", "network.", "backbone.", "model._orig_mod.backbone."],
+)
+def test_prefixes_that_all_names_share_go_in_every_layout_and_are_said(
+    whole_state: Callable, assert_same: Callable, layout: str, classes: int, prefix: str, in_layout: Callable
 ) -> None:
-    state = in_layout(whole_state(), layout)
+    state = in_layout(whole_state(classes=classes), layout)
 
     plain = plain_names(prefixed(state, prefix))
 
     assert plain.layout is LAYOUTS[layout]
-    assert_same(plain.layout.to_official(plain.state)[0], whole_state())
+    assert plain.state.keys() == state.keys()
+    assert_same(plain.layout.to_official(plain.state)[0], whole_state(classes=classes))
+    parts = ", ".join(f"'{part}.'" for part in prefix.split(".")[:-1])
+    assert plain.changes == (f"names without {parts}",)
+
+
+def test_names_that_are_as_they_were_need_no_word(whole_state: Callable, in_layout: Callable) -> None:
+    for layout in LAYOUTS:
+        assert plain_names(in_layout(whole_state(), layout)).changes == ()
+
+
+def test_the_maps_of_a_detector_are_read_without_their_holder(
+    whole_state: Callable, assert_same: Callable
+) -> None:
+    """``StageFeatures`` has no norm and no head."""
+    state = {name: tensor for name, tensor in whole_state(classes=0).items() if not name.startswith("norm.")}
+
+    assert_same(plain_names(prefixed(state, "model.")).state, state)
 
 
 def test_blocks_compiled_one_by_one_get_their_names_back() -> None:
-    assert names("layers.0.blocks.1._orig_mod.norm1.weight") == ["layers.0.blocks.1.norm1.weight"]
+    plain = plain_names({"layers.0.blocks.1._orig_mod.norm1.weight": torch.zeros(1)})
+
+    assert list(plain.state) == ["layers.0.blocks.1.norm1.weight"]
+    assert plain.changes == ("names without '_orig_mod.'",)
+
+
+def test_the_older_name_of_the_position_bias_is_read_and_said(
+    whole_state: Callable, assert_same: Callable
+) -> None:
+    state = whole_state("swinv2")
+
+    plain = plain_names({name.replace("cpb_mlp", "rpe_mlp"): tensor for name, tensor in state.items()})
+
+    assert_same(plain.state, state)
+    assert plain.changes == ("rpe_mlp read as cpb_mlp",)
+
+
+def test_a_weight_under_its_older_and_its_newer_name_is_refused(whole_state: Callable) -> None:
+    state = whole_state("swinv2")
+    name = "layers.0.blocks.0.attn.cpb_mlp.0.bias"
+
+    with pytest.raises(ValueError, match=rf"and another tensor are both called {name}; expected each weight"):
+        plain_names(state | {name.replace("cpb", "rpe"): state[name]})
+
+
+def test_a_name_that_merely_resembles_the_older_one_is_left(whole_state: Callable) -> None:
+    for name in (
+        "extra.layers.0.blocks.0.attn.rpe_mlp.0.bias",
+        "layers.0.blocks.0.extra.attn.rpe_mlp.0.bias",
+    ):
+        assert name in plain_names(whole_state("swinv2") | {name: torch.zeros(1)}).state
 
 
 def test_a_name_that_merely_begins_as_an_average_s_is_left() -> None:
@@ -80,6 +131,17 @@ def test_only_the_encoder_of_a_pre_training_is_kept(whole_state: Callable, asser
     assert plain.layout is LAYOUTS["official"]
     assert_same(plain.state, whole_state(classes=0))
     assert plain.dropped == Dropped(pretraining=3)
+    assert plain.changes == ("names without 'encoder.'",)
+
+
+def test_a_pre_training_that_a_trainer_held_is_read(whole_state: Callable, assert_same: Callable) -> None:
+    encoder = prefixed(whole_state(classes=0), "model.encoder.")
+    others = {k: torch.zeros(1) for k in ("model.encoder.mask_token", "model.decoder.0.weight")}
+
+    plain = plain_names(encoder | others)
+
+    assert_same(plain.state, whole_state(classes=0))
+    assert plain.changes == ("names without 'model.', 'encoder.'",)
 
 
 @pytest.mark.parametrize("name", ["decoder.layers.0.weight", "mask_token", "decoder.0.bias", "head.weight"])
@@ -186,7 +248,7 @@ def test_mmpretrain_is_named() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("prefix", ["backbone.", "model.", "net.visual.trunk."])
+@pytest.mark.parametrize("prefix", ["teacher.", "student.backbone.", "net.visual.trunk."])
 def test_an_unknown_prefix_before_all_names_is_named(
     whole_state: Callable, layout: str, prefix: str, in_layout: Callable
 ) -> None:
@@ -200,11 +262,12 @@ def test_an_unknown_prefix_before_all_names_is_named(
         plain_names(state)
 
 
-def test_an_unknown_prefix_beside_other_parts_is_named(whole_state: Callable) -> None:
-    state = prefixed(whole_state(), "backbone.") | {"neck.conv.weight": torch.zeros(1)}
+@pytest.mark.parametrize("outer", ["", "model.", "module."])
+def test_a_prefix_beside_other_parts_is_named(whole_state: Callable, outer: str) -> None:
+    state = prefixed(prefixed(whole_state(), "backbone.") | {"neck.conv.weight": torch.zeros(1)}, outer)
 
     with pytest.raises(
-        ValueError, match=rf"^{len(state) - 1} of its {len(state)} names begin with 'backbone.'"
+        ValueError, match=rf"^{len(state) - 1} of its {len(state)} names begin with '{outer}backbone\.'"
     ):
         plain_names(state)
 
@@ -213,7 +276,7 @@ def test_names_of_another_model_are_left_for_the_report() -> None:
     resnet = ("conv1.weight", "layer1.0.conv1.weight", "fc.bias")
 
     assert names(*resnet) == list(resnet)
-    assert names(*(f"backbone.{name}" for name in resnet)) == [f"backbone.{name}" for name in resnet]
+    assert names(*(f"visual.{name}" for name in resnet)) == [f"visual.{name}" for name in resnet]
 
 
 def test_two_tensors_of_one_name_are_refused() -> None:

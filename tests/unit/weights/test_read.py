@@ -1,4 +1,5 @@
 import argparse
+import json
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -89,9 +90,7 @@ def test_absent_averaged_weights_are_an_error_that_says_what_is_there(tmp_path: 
         read_weights(folder, "ema")
     with pytest.raises(UserError, match="holds no ema weights; it holds: model, epoch"):
         read_weights(tmp_path / "w.pth", "ema")
-    with pytest.raises(
-        UserError, match=r"holds one set of weights, not ema beside it; set TEST.WEIGHTS to raw"
-    ):
+    with pytest.raises(UserError, match=r"holds no averaged weights \(ema\); ask for raw ones"):
         read_weights(tmp_path / "w.safetensors", "ema")
 
 
@@ -107,6 +106,17 @@ def test_averaged_weights_of_a_torch_file_are_read(tmp_path: Path) -> None:
     torch.save({"state_dict": STATE, "state_dict_ema": average}, tmp_path / "w.pth")
 
     assert_same(read_weights(tmp_path / "w.pth", "ema").state, average)
+
+
+def test_averaged_weights_beside_those_asked_for_are_counted(tmp_path: Path) -> None:
+    folder = save_training_state(tmp_path / "step-00000010", "model", "ema", "optim")
+    without = save_training_state(tmp_path / "step-00000020", "model", "optim")
+    torch.save({"model": STATE, "model_ema": STATE | {"n_averaged": torch.tensor(9)}}, tmp_path / "w.pth")
+
+    assert read_weights(folder).dropped == Dropped(averages=2)
+    assert read_weights(folder, "ema").dropped == read_weights(without).dropped == Dropped()
+    assert read_weights(tmp_path / "w.pth").dropped == Dropped(averages=3)
+    assert read_weights(tmp_path / "w.pth", "ema").dropped == Dropped(counters=1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -159,6 +169,7 @@ def test_a_pre_training_of_simmim_s_time_is_read(
 
     assert_same(weights.state, state)
     assert (weights.layout, weights.dropped) == ("official", Dropped(pretraining=2))
+    assert weights.name_changes == ("names without 'encoder.'", "rpe_mlp read as cpb_mlp")
 
 
 def test_an_average_that_torchvision_s_training_saved_is_read(
@@ -179,6 +190,52 @@ def test_this_project_s_metadata_tell_sizes(tmp_path: Path, whole_state: Callabl
     write_weights(tmp_path / "w.safetensors", whole_state("swinv2"), facts)
 
     assert read_weights(tmp_path / "w.safetensors").geometry == Geometry((4, 4), (4, 2), (16, 32))
+
+
+CONFIG = {"model_type": "swinv2", "image_size": [24, 32], "patch_size": 2, "depths": [2, 1], "window_size": 8}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_folder_of_hugging_face_is_read_with_the_sizes_of_its_configuration(
+    tmp_path: Path, whole_state: Callable, assert_same: Callable, in_layout: Callable, name: str
+) -> None:
+    theirs = in_layout(whole_state("swinv2"), "huggingface")
+    (torch.save if name.endswith("bin") else save_file)(theirs, tmp_path / name)
+    config = CONFIG | {"pretrained_window_sizes": [8, 4]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    weights = read_weights(tmp_path)
+
+    assert_same(weights.state, whole_state("swinv2"))
+    assert (weights.source, weights.layout) == (str(tmp_path), "huggingface")
+    assert weights.geometry == Geometry((8, 6), (8, 4), (24, 32), window_size=8)
+    assert read_weights(tmp_path / name).geometry == weights.geometry
+
+
+def test_a_header_knows_better_than_the_configuration_beside_it(
+    tmp_path: Path, whole_state: Callable, in_layout: Callable
+) -> None:
+    facts = {"img_size": "16", "windows": "[4, 4]"}
+    write_weights(tmp_path / "model.safetensors", in_layout(whole_state("swinv2"), "huggingface"), facts)
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+
+    assert read_weights(tmp_path).geometry == Geometry((4, 4), (0, 0), (16, 16), window_size=8)
+
+
+def test_a_run_s_own_weights_come_before_others_in_its_folder(tmp_path: Path) -> None:
+    folder = save_training_state(tmp_path / "step-00000010", "model")
+    save_file({"stray": torch.zeros(1)}, folder / "model.safetensors")
+
+    assert_same(read_weights(folder).state)
+
+
+def test_a_configuration_beside_other_files_is_not_looked_at(
+    tmp_path: Path, whole_state: Callable, in_layout: Callable
+) -> None:
+    save_file(in_layout(whole_state("swinv2"), "huggingface"), tmp_path / "w.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+
+    assert read_weights(tmp_path / "w.safetensors").geometry == Geometry()
 
 
 def test_weights_are_known_without_a_file() -> None:

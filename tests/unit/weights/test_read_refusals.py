@@ -20,8 +20,18 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         read_weights(tmp_path / "none.pth")
 
 
-def test_a_folder_without_a_training_state_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is a folder without state.safetensors"):
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    message = r"is a folder without state.safetensors, model.safetensors or pytorch_model.bin; name a file of"
+    with pytest.raises(UserError, match=message):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_folder_whose_weights_are_spread_over_files_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.index.json").write_text("{}")
+
+    message = rf"its weights are spread over several files, which {name}.index.json lists; save them as one"
+    with pytest.raises(UserError, match=message):
         read_weights(tmp_path)
 
 
@@ -61,7 +71,16 @@ def test_what_is_not_a_checkpoint_is_refused(tmp_path: Path, content: object, me
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     write_weights(tmp_path / "w.safetensors", {"norm.weight": torch.tensor([1.0, float("nan")])}, {})
 
-    with pytest.raises(UserError, match=r"norm.weight holds values that are not finite"):
+    with pytest.raises(UserError, match=r"norm.weight holds values that are not finite in float32; take an"):
+        read_weights(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("value", [1e300, -1e39])
+def test_weights_that_only_float64_can_hold_are_refused(tmp_path: Path, value: float) -> None:
+    large = torch.tensor([1.0, value], dtype=torch.float64)
+    write_weights(tmp_path / "w.safetensors", {"norm.weight": large}, {})
+
+    with pytest.raises(UserError, match=r"norm.weight holds values that are not finite in float32"):
         read_weights(tmp_path / "w.safetensors")
 
 
@@ -145,7 +164,7 @@ def test_a_weight_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prefix", "message"),
     [
-        ("backbone.", r"w.pth: all \d+ names begin with 'backbone.', which no wrapper"),
+        ("teacher.", r"w.pth: all \d+ names begin with 'teacher.', which no wrapper"),
         ("backbone.stages.0.blocks.0.attn.w_msa.", r"w.pth: is of mmpretrain"),
     ],
 )

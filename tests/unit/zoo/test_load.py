@@ -10,7 +10,7 @@ from swin_train.models.swin import SwinTransformer
 from swin_train.models.swin_mlp import SwinMlp
 from swin_train.models.swin_v2 import SwinTransformerV2
 from swin_train.weights.geometry import Geometry
-from swin_train.weights.layouts import LAYOUTS, infer_facts
+from swin_train.weights.layouts import LAYOUTS, infer_spec
 from swin_train.weights.read import Weights, read_weights
 from swin_train.weights.write import write_weights
 from swin_train.zoo.load import fit_exactly, geometry_of, load_pretrained
@@ -62,7 +62,7 @@ def test_exact_loading_refuses_another_architecture_naming_both(path: Path) -> N
 
 
 def test_exact_loading_refuses_other_classes(path: Path) -> None:
-    with pytest.raises(UserError, match=r"Misshapen: head.bias \(5,\) instead of \(7,\), head.weight"):
+    with pytest.raises(UserError, match=r"w.safetensors: has 5 classes, the model 7; "):
         load_exact(make_model(seed=2, num_classes=7), path)
 
 
@@ -115,7 +115,7 @@ def make_mlp(img_size: int) -> SwinMlp:
 @pytest.mark.parametrize("layout", ["timm", "torchvision", "huggingface"])
 def test_other_layouts_are_loaded_and_said_aloud(tmp_path: Path, layout: str) -> None:
     source = make_model(seed=1, img_size=16, **TWO_STAGES)
-    facts = infer_facts(source.state_dict(), Geometry())
+    facts = infer_spec(source.state_dict(), Geometry())
     write_weights(tmp_path / "w.safetensors", LAYOUTS[layout].from_official(source.state_dict(), facts), {})
     exact, adapted = (make_model(seed=2, img_size=16, **TWO_STAGES) for _ in range(2))
 
@@ -132,7 +132,7 @@ def test_other_layouts_are_loaded_and_said_aloud(tmp_path: Path, layout: str) ->
 
 def test_errors_say_the_layout_too(tmp_path: Path) -> None:
     source = make_model(seed=1, img_size=16, **TWO_STAGES)
-    facts = infer_facts(source.state_dict(), Geometry())
+    facts = infer_spec(source.state_dict(), Geometry())
     write_weights(tmp_path / "w.safetensors", LAYOUTS["timm"].from_official(source.state_dict(), facts), {})
 
     with pytest.raises(UserError, match=r"w.safetensors \(timm layout\): is of another architecture"):
@@ -158,11 +158,25 @@ def test_evaluation_on_larger_maps_interpolates_what_they_bound_no_more_and_warn
     assert all(torch.equal(t, expected.state_dict()[name]) for name, t in model.state_dict().items())
 
 
+@pytest.mark.parametrize("size", [12, 8, (6, 20), 4])  # which bound one or both windows
+def test_evaluation_on_smaller_maps_is_what_the_trained_model_does_itself(
+    tmp_path: Path, size: int | tuple[int, int]
+) -> None:
+    source = make_model(seed=1, img_size=16, ape=True, **TWO_STAGES).eval()
+    write_weights(tmp_path / "w.safetensors", source.state_dict(), {})
+    model = make_model(seed=2, img_size=size, ape=True, **TWO_STAGES).eval()
+
+    load_exact(model, tmp_path / "w.safetensors")
+
+    images = torch.randn(2, 3, *model.img_size)
+    assert torch.equal(model(images), source(images))
+
+
 def test_evaluation_with_another_window_is_refused(tmp_path: Path) -> None:
     write_weights(tmp_path / "w.safetensors", make_model(seed=1, img_size=12, **TWO_STAGES).state_dict(), {})
 
     with pytest.raises(
-        UserError, match=r"is not a checkpoint of this model.* Misshapen: .*bias_table \(49, 2\)"
+        UserError, match=r"trained in windows of 4, the model has 5; set MODEL.SWIN.WINDOW_SIZE"
     ):
         load_exact(
             make_model(seed=2, img_size=12, **TWO_STAGES | {"window_size": 5}), tmp_path / "w.safetensors"
@@ -185,20 +199,71 @@ def test_positions_of_maps_that_are_not_square_keep_their_rows(tmp_path: Path) -
     torch.testing.assert_close(rows, rows[:, :1].expand(8, 4, 8))
 
 
-@pytest.mark.parametrize("load", [load_pretrained, load_exact])
+SCALES = (
+    "its position biases were learned in windows of [4, 3], the model scales them by [8, 8]; "
+    "set MODEL.SWINV2.PRETRAINED_WINDOW_SIZES to [4, 3]"
+)
+
+
 def test_a_swin_v2_in_another_window_warns_and_names_the_fix(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, load: Callable
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "w.pth"
     source = make_v2(seed=1, img_size=12, window_size=4)  # windows of 4 and 3
     torch.save({"model": source.state_dict() | published_tables(source)}, path)
 
-    load(make_v2(seed=2, img_size=32, window_size=8), path)
+    load_pretrained(make_v2(seed=2, img_size=32, window_size=8), path)
+    with pytest.raises(UserError) as error:
+        load_exact(make_v2(seed=2, img_size=32, window_size=8), path)
 
-    assert caplog.messages == [
-        f"{path}: its position biases were learned in windows of [4, 3], the model scales them by [8, 8]; "
-        "set MODEL.SWINV2.PRETRAINED_WINDOW_SIZES to [4, 3]"
-    ]
+    assert caplog.messages == [f"{path}: {SCALES}"]
+    assert str(error.value) == (
+        f"{path}: was trained in windows of 4, the model has 8; set MODEL.SWINV2.WINDOW_SIZE to 4, or fine-tune "
+        f"with --pretrained. Or keep them: {SCALES}"
+    )
+
+
+def test_a_swin_v2_is_evaluated_in_other_windows_where_its_scales_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "w.pth"
+    source = make_v2(seed=1, img_size=12, window_size=4)
+    torch.save({"model": source.state_dict() | published_tables(source)}, path)
+
+    load_exact(make_v2(seed=2, img_size=32, window_size=8, pretrained_window_sizes=(4, 3)), path)
+
+    assert caplog.messages == [f"{path}: used in windows of [8, 8], trained in [4, 3]"]
+
+
+def test_a_swin_v2_scaled_otherwise_in_its_own_windows_is_refused(tmp_path: Path) -> None:
+    source = make_v2(seed=1, img_size=16, window_size=4)
+    torch.save({"model": source.state_dict() | published_tables(source)}, tmp_path / "w.pth")
+
+    with pytest.raises(
+        UserError, match=r"w.pth: its position biases were learned in windows of \[4, 4\], the"
+    ):
+        load_exact(
+            make_v2(seed=2, img_size=16, window_size=4, pretrained_window_sizes=(6, 6)), tmp_path / "w.pth"
+        )
+
+
+def test_attention_scaled_otherwise_is_refused_in_evaluation_and_said_in_fine_tuning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "w.safetensors"
+    write_weights(path, make_model(seed=1).state_dict(), {"qk_scales": "[0.5]"})  # which is 4 ** -0.5
+    message = (
+        f"{path}: its attention was scaled by [0.5], the model's is by [0.25]; set MODEL.SWIN.QK_SCALE to that of "
+        "its training"
+    )
+
+    load_exact(make_model(seed=2), path)
+    load_pretrained(make_model(seed=2, qk_scale=0.25), path)
+    with pytest.raises(UserError) as error:
+        load_exact(make_model(seed=2, qk_scale=0.25), path)
+
+    assert caplog.messages == [message]
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize("load", [load_pretrained, load_exact])
@@ -209,7 +274,9 @@ def test_a_swin_v2_that_knows_its_pre_training_s_windows_is_loaded_without_a_wor
     torch.save({"model": source.state_dict() | published_tables(source)}, tmp_path / "w.pth")
     write_weights(tmp_path / "bare.safetensors", source.state_dict(), {})  # which tells no windows
 
-    load(make_v2(seed=2, img_size=32, window_size=8, pretrained_window_sizes=(4, 3)), tmp_path / "w.pth")
+    load_pretrained(
+        make_v2(seed=2, img_size=32, window_size=8, pretrained_window_sizes=(4, 3)), tmp_path / "w.pth"
+    )
     load(make_v2(seed=2, img_size=12, window_size=4), tmp_path / "w.pth")
     load(make_v2(seed=2, img_size=32, window_size=8), tmp_path / "bare.safetensors")
 
@@ -265,6 +332,6 @@ def test_the_geometry_of_a_model_is_that_of_its_maps() -> None:
     v1 = make_model(seed=1, img_size=(12, 14), **TWO_STAGES)
     v2 = make_v2(seed=1, img_size=12, window_size=4, pretrained_window_sizes=(6, 0))
 
-    assert geometry_of(v1) == Geometry((4, 3), None, (12, 14))
-    assert geometry_of(v2) == Geometry((4, 3), (6, 0), (12, 12))
-    assert geometry_of(make_mlp(16)) == Geometry((4, 4), None, (16, 16))
+    assert geometry_of(v1) == Geometry((4, 3), None, (12, 14), 4, (0.5, 0.5))
+    assert geometry_of(v2) == Geometry((4, 3), (6, 0), (12, 12), 4)
+    assert geometry_of(make_mlp(16)) == Geometry((4, 4), None, (16, 16), 4)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from swin_train.weights.geometry import Geometry
-from swin_train.weights.layouts import LAYOUTS, infer_facts, recognise
+from swin_train.weights.layouts import LAYOUTS, infer_spec, recognise
 from swin_train.weights.layouts.dropped import Dropped
 
 HUGGINGFACE = LAYOUTS["huggingface"]
@@ -36,7 +36,7 @@ def test_names_and_shapes_are_those_that_transformers_writes(
 ) -> None:
     state = whole_state(family, **sizes)
 
-    converted = HUGGINGFACE.from_official(state, infer_facts(state, Geometry()))
+    converted = HUGGINGFACE.from_official(state, infer_spec(state, Geometry()))
 
     assert {name: list(tensor.shape) for name, tensor in converted.items()} == FIXTURE[family][kind]
 
@@ -59,7 +59,7 @@ def test_a_file_of_transformers_comes_back_from_ours(assert_same: Callable, fami
 
     ours = HUGGINGFACE.to_official(theirs)[0]
 
-    assert_same(HUGGINGFACE.from_official(ours, infer_facts(ours, Geometry())), theirs)
+    assert_same(HUGGINGFACE.from_official(ours, infer_spec(ours, Geometry())), theirs)
 
 
 def test_query_key_and_value_are_joined_in_this_order() -> None:

@@ -1,16 +1,20 @@
 """The description that transformers reads, and what it cannot describe."""
 
+import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from swin_train.weights.layouts import Facts
-from swin_train.weights.layouts.huggingface_config import huggingface_config
+from swin_train.weights.geometry import Geometry, read_geometry
+from swin_train.weights.layouts import ModelSpec, infer_spec
+from swin_train.weights.layouts.huggingface_config import huggingface_config, sizes_beside
 
-FACTS = Facts(
+FACTS = ModelSpec(
     family="swinv2",
     embed_dim=96,
     depths=(2, 2, 18, 2),
@@ -127,3 +131,64 @@ def test_mlps_without_a_common_ratio_are_an_error() -> None:
 def test_names_for_other_classes_are_an_error() -> None:
     with pytest.raises(ValueError, match="the file names 2 classes, and its head has 1000; take"):
         huggingface_config(state(), FACTS, ["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"model_type": "swin"}, {"img_size": 224, "window_size": 7}),
+        (
+            {"model_type": "swinv2"},
+            {
+                "img_size": 224,
+                "window_size": 7,
+                "windows": [7, 7, 7, 7],
+                "pretrained_windows": [0, 0, 0, 0],
+            },
+        ),
+        (
+            {
+                "model_type": "swinv2",
+                "image_size": 256,
+                "window_size": 16,
+                "pretrained_window_sizes": [12, 12, 12, 6],
+            },
+            {
+                "img_size": 256,
+                "window_size": 16,
+                "windows": [16, 16, 16, 8],
+                "pretrained_windows": [12, 12, 12, 6],
+            },
+        ),
+        ({"model_type": "resnet", "image_size": 64}, {}),
+        ({"architecture": "swin_tiny_patch4_window7_224"}, {}),  # timm's
+        ({"model_type": "swinv2", "image_size": "large"}, {}),
+        ({"model_type": "swinv2", "patch_size": 0}, {}),
+        ({"model_type": ["swinv2"]}, {}),
+        ([], {}),
+    ],
+)
+def test_sizes_are_read_from_a_configuration(tmp_path: Path, config: object, told: dict) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    found = sizes_beside(tmp_path / "model.safetensors")
+
+    assert {name: json.loads(value) for name, value in found.items()} == told
+
+
+def test_what_this_project_writes_is_read_back(whole_state: Callable, tmp_path: Path) -> None:
+    state = whole_state("swinv2")
+    geometry = Geometry((4, 4), (6, 3), (16, 18))
+    (tmp_path / "config.json").write_text(json.dumps(huggingface_config(state, infer_spec(state, geometry))))
+
+    found = read_geometry(state, sizes_beside(tmp_path / "model.safetensors"))
+
+    assert found == replace(geometry, window_size=4)
+
+
+@pytest.mark.parametrize("text", [None, "MODEL:\n  TYPE: swin\n", "[" * 100000])
+def test_no_configuration_of_transformers_tells_nothing(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+
+    assert sizes_beside(tmp_path / "model.safetensors") == {}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from swin_train.weights.geometry import Geometry
-from swin_train.weights.layouts import LAYOUTS, infer_facts, recognise
+from swin_train.weights.layouts import LAYOUTS, infer_spec, recognise
 from swin_train.weights.layouts.dropped import Dropped
 
 SIZES = {"num_patches": 64, "patch_norm": False, "qkv_bias": False, "in_chans": 1}  # what not all can say
@@ -22,7 +22,7 @@ def test_weights_go_to_each_layout_and_come_back_to_the_bit(
     windows = (4,) * len(sizes.get("depths", (2, 1)))
     state = whole_state(family, windows=windows, **sizes)
 
-    there = LAYOUTS[layout].from_official(state, infer_facts(state, Geometry(windows, (0,) * len(windows))))
+    there = LAYOUTS[layout].from_official(state, infer_spec(state, Geometry(windows, (0,) * len(windows))))
 
     assert recognise(there) is LAYOUTS[layout]
     assert_same(LAYOUTS[layout].to_official(there)[0], state)
@@ -32,7 +32,7 @@ def test_the_official_layout_says_all_that_a_swin_has(whole_state: Callable, ass
     for family in ("swin", "swinv2", "swin_mlp"):
         state = whole_state(family, **SIZES)
 
-        there = LAYOUTS["official"].from_official(state, infer_facts(state, GEOMETRY))
+        there = LAYOUTS["official"].from_official(state, infer_spec(state, GEOMETRY))
 
         assert recognise(there) is LAYOUTS["official"]
         assert_same(LAYOUTS["official"].to_official(there)[0], state)
@@ -44,7 +44,7 @@ def test_a_model_of_one_stage_comes_back_too(
 ) -> None:
     state = whole_state(depths=(2,), num_heads=(2,), windows=(4,))
 
-    there = LAYOUTS[layout].from_official(state, infer_facts(state, Geometry((4,))))
+    there = LAYOUTS[layout].from_official(state, infer_spec(state, Geometry((4,))))
 
     assert recognise(there) is LAYOUTS[layout]
     assert_same(LAYOUTS[layout].to_official(there)[0], state)
@@ -59,6 +59,7 @@ def test_a_model_of_one_stage_comes_back_too(
         ["features.0.0.weight", "features.1.block.0.weight"],  # other models of torchvision
         ["encoder.layer.0.attention.self.query.weight"],  # other models of Hugging Face
         ["encoder.layers.0.blocks.0.attn.qkv.weight"],  # SimMIM, with its prefix
+        ["encoder.layers.0.blocks.0.swin.attention.weight"],
     ],
 )
 def test_other_models_are_of_no_layout(names: list[str]) -> None:
@@ -68,7 +69,7 @@ def test_other_models_are_of_no_layout(names: list[str]) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_weight_that_is_missing_or_unknown_is_named(whole_state: Callable, layout: str) -> None:
     state = whole_state()
-    facts = infer_facts(state, GEOMETRY)
+    facts = infer_spec(state, GEOMETRY)
     del state["layers.1.blocks.0.norm1.bias"]
 
     message = (
@@ -83,51 +84,40 @@ def test_a_file_that_is_no_swin_has_no_facts(whole_state: Callable) -> None:
     with pytest.raises(
         ValueError, match=r"is not the weights of a Swin; expected patch_embed.proj.weight and"
     ):
-        infer_facts({"fc.weight": torch.zeros(1)}, GEOMETRY)
+        infer_spec({"fc.weight": torch.zeros(1)}, GEOMETRY)
     with pytest.raises(ValueError, match="is not the weights of a Swin"):
-        infer_facts({n: t for n, t in whole_state().items() if not n.startswith("patch")}, GEOMETRY)
+        infer_spec({n: t for n, t in whole_state().items() if not n.startswith("patch")}, GEOMETRY)
 
 
 def test_facts_are_read_off_weights_and_what_the_file_told(whole_state: Callable) -> None:
-    facts = infer_facts(whole_state(**SIZES), Geometry((4, 2), None, (17, 32)))
+    facts = infer_spec(whole_state(**SIZES), Geometry((4, 2), None, (17, 32)))
 
     assert (facts.family, facts.embed_dim, facts.depths, facts.num_heads) == ("swin", 8, (2, 1), (2, 4))
     assert (facts.patch_size, facts.in_chans, facts.num_classes) == (2, 1, 5)
     assert (facts.ape, facts.patch_norm, facts.windows) == (True, False, (4, 2))
     assert facts.maps == ((9, 16), (5, 8))
-    assert infer_facts(whole_state(classes=0), GEOMETRY).num_classes == 0
-    assert infer_facts(whole_state(), GEOMETRY).maps is None
+    assert infer_spec(whole_state(classes=0), GEOMETRY).num_classes == 0
+    assert infer_spec(whole_state(), GEOMETRY).maps is None
 
 
-def test_files_of_the_authors_may_bring_buffers_and_older_names(
-    whole_state: Callable, assert_same: Callable
-) -> None:
+def test_files_of_the_authors_may_bring_buffers(whole_state: Callable, assert_same: Callable) -> None:
     state = whole_state("swinv2")
-    published = {name.replace("cpb_mlp", "rpe_mlp"): tensor for name, tensor in state.items()}
     buffers = {
         f"layers.0.blocks.1.{name}": torch.zeros(1)
         for name in ("attn_mask", "attn.relative_position_index", "attn.relative_coords_table")
     }
 
-    weights, dropped = LAYOUTS["official"].to_official(published | buffers)
+    weights, dropped = LAYOUTS["official"].to_official(state | buffers)
 
     assert_same(weights, state)
     assert dropped == Dropped(buffers=3)
-
-
-def test_a_weight_under_its_older_and_its_newer_name_is_refused(whole_state: Callable) -> None:
-    state = whole_state("swinv2")
-    name = "layers.0.blocks.0.attn.cpb_mlp.0.bias"
-
-    with pytest.raises(ValueError, match=rf"and another tensor are both called {name}; expected each weight"):
-        LAYOUTS["official"].to_official(state | {name.replace("cpb", "rpe"): state[name]})
 
 
 def test_a_mixture_of_experts_stays_in_the_official_layout(
     whole_state: Callable, assert_same: Callable
 ) -> None:
     state = whole_state() | {"layers.1.blocks.0.mlp._moe_layer.experts.batched_fc1_w": torch.zeros(1)}
-    facts = infer_facts(state, GEOMETRY)
+    facts = infer_spec(state, GEOMETRY)
 
     assert_same(LAYOUTS["official"].from_official(state, facts), state)
     for peer in ("timm", "torchvision", "huggingface"):
@@ -142,3 +132,57 @@ def test_each_layout_says_how_its_library_pads() -> None:
         "torchvision": "reference",
         "huggingface": "reference",
     }
+
+
+@pytest.mark.parametrize("family", ["swin", "swinv2"])
+@pytest.mark.parametrize(
+    ("layout", "stray", "published"),
+    [
+        ("torchvision", "features.1.0.attn.qkv.bias_extra", "layers.0.blocks.0.attn.qkv.bias_extra"),
+        ("torchvision", "features.1.0.extra.attn.qkv.bias", "features.1.0.extra.attn.qkv.bias"),
+        ("torchvision", "features.2.0.norm1.bias", "features.2.0.norm1.bias"),  # even: a merging
+        ("torchvision", "features.3.norm.bias", "features.3.norm.bias"),  # odd: blocks
+        ("torchvision", "features.0.norm.bias", "features.0.norm.bias"),
+        ("timm", "extra.head.fc.bias", "extra.head.fc.bias"),
+        ("huggingface", "extra.swin.layernorm.bias", "extra.swin.layernorm.bias"),
+        (
+            "huggingface",
+            "swin.encoder.layers.0.blocks.0.attention.self.query.weight.extra",
+            "layers.0.blocks.0.attn.query.weight.extra",
+        ),
+        ("huggingface", "encoder.extra.attn.query.weight", "encoder.extra.attn.query.weight"),
+    ],
+)
+def test_a_name_that_merely_resembles_one_of_the_layout_stays_for_the_report(
+    whole_state: Callable,
+    assert_same: Callable,
+    in_layout: Callable,
+    family: str,
+    layout: str,
+    stray: str,
+    published: str,
+) -> None:
+    state, extra = whole_state(family), torch.zeros(24)
+
+    found, _ = LAYOUTS[layout].to_official(in_layout(state, layout) | {stray: extra})
+
+    assert_same(found, state | {published: extra})
+
+
+@pytest.mark.parametrize(
+    ("layout", "stray"),
+    [
+        ("torchvision", "features.1.0.attn.q_bias"),
+        ("torchvision", "features.1.0.attn.v_bias"),
+        ("huggingface", "swinv2.encoder.layers.0.blocks.0.attention.self.v_bias"),
+        ("huggingface", "swinv2.encoder.layers.0.blocks.0.attention.self.qkv.weight"),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_weight_that_is_there_beside_its_parts_is_refused(
+    whole_state: Callable, in_layout: Callable, layout: str, stray: str, is_first: bool
+) -> None:
+    theirs, extra = in_layout(whole_state("swinv2"), layout), {stray: torch.zeros(8)}
+
+    with pytest.raises(ValueError, match=r"and another tensor are both called layers.0.blocks.0.attn\."):
+        LAYOUTS[layout].to_official(extra | theirs if is_first else theirs | extra)

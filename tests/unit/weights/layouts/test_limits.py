@@ -1,12 +1,13 @@
 """What a peer cannot express is refused, and nothing else."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
 from swin_train.weights.geometry import Geometry
-from swin_train.weights.layouts import LAYOUTS, infer_facts
+from swin_train.weights.layouts import LAYOUTS, infer_spec
 
 PEERS = ("timm", "torchvision", "huggingface")
 
@@ -16,7 +17,7 @@ def convert(
 ) -> None:
     windows = facts.get("windows") or (4, 4)
     state = whole_state(family, **{"windows": windows, **(sizes or {})})
-    known = infer_facts(state, Geometry(windows, (0, 0) if family == "swinv2" else None))
+    known = infer_spec(state, Geometry(windows, (0, 0) if family == "swinv2" else None))
     LAYOUTS[to].from_official(state, replace(known, **facts))
 
 
@@ -36,9 +37,9 @@ def test_no_peer_leaves_the_patch_embedding_unnormalised(whole_state: Callable, 
 
 @pytest.mark.parametrize("to", PEERS)
 def test_no_peer_scales_attention_otherwise(whole_state: Callable, to: str) -> None:
-    message = rf"scaled by 0.25 \(QK_SCALE\), {to}'s always by the head dimension to the power of -1/2; keep"
+    message = rf"scaled by \[0.25, 0.25\] \(QK_SCALE\), {to}'s by the head dimension to the power of -1/2, \["
     with pytest.raises(ValueError, match=message):
-        convert(whole_state, to, qk_scale=0.25)
+        convert(whole_state, to, qk_scales=(0.25, 0.25))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_what_torchvision_s_tables_need_and_the_file_does_not_tell_is_asked_for(
     whole_state: Callable,
 ) -> None:
     state = whole_state("swinv2")
-    facts = infer_facts(state, Geometry())
+    facts = infer_spec(state, Geometry())
 
     with pytest.raises(ValueError, match=r"tables for the window, which .* does not tell; .* by --cfg"):
         LAYOUTS["torchvision"].from_official(state, facts)
@@ -160,6 +161,59 @@ def test_timm_would_bound_the_window_of_an_oblong_map_by_each_side(whole_state: 
         convert(
             whole_state, "timm", sizes={"depths": (1, 1)}, depths=(1, 1), windows=(8, 4), img_size=(18, 16)
         )
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_refused"),
+    [({"window_size": 16}, True), ({"window_size": 8}, False), ({}, False)],
+)
+def test_timm_would_bound_the_windows_of_each_oblong_map_where_all_are_bounded(
+    whole_state: Callable, facts: dict, is_refused: bool
+) -> None:
+    """A single stage, all of whose windows fit into one side of its map."""
+    sizes = {"depths": (1,), "num_heads": (2,), "windows": (8,)}
+    state = whole_state("swinv2", **sizes)
+    spec = infer_spec(state, Geometry((8,), (0,), (16, 32), **facts))
+
+    message = "map of stage 0 is 8 x 16, of which one side fits into a window of 8; timm"
+    with pytest.raises(ValueError, match=message) if is_refused else nullcontext():
+        LAYOUTS["timm"].from_official(state, spec)
+
+
+@pytest.mark.parametrize(("to", "name"), [("official", "the authors' code"), ("huggingface", "huggingface")])
+@pytest.mark.parametrize(
+    ("windows", "img_size"),
+    [((4, 8), None), ((4, 8), (32, 32)), ((8, 4), (32, 32))],  # maps of 16 and 8
+)
+def test_windows_chosen_for_each_stage_are_refused_where_there_is_one_size(
+    whole_state: Callable, to: str, name: str, windows: tuple, img_size: tuple | None
+) -> None:
+    message = (
+        rf"^the stages' windows are \[{windows[0]}, {windows[1]}\], {name} has one size for all, which small"
+    )
+    with pytest.raises(ValueError, match=message):
+        convert(whole_state, to, "swinv2", windows=windows, img_size=img_size)
+    convert(whole_state, "timm", "swinv2", windows=windows, img_size=img_size)
+
+
+@pytest.mark.parametrize("family", ["swin", "swinv2", "swin_mlp"])
+@pytest.mark.parametrize(
+    ("windows", "img_size"), [((8, 4), None), ((8, 4), (16, 16)), ((8, 4), (24, 16)), ((8, 8), (16, 16))]
+)
+def test_windows_that_maps_bound_stay_official(
+    whole_state: Callable, family: str, windows: tuple, img_size: tuple | None
+) -> None:
+    convert(whole_state, "official", family, windows=windows, img_size=img_size)
+
+
+def test_hugging_face_has_no_positions_of_cut_patches(whole_state: Callable) -> None:
+    ape = {"num_patches": 72}
+
+    message = "images of 15 x 18 are no multiple of the patches' 2, and huggingface has absolute positions"
+    with pytest.raises(ValueError, match=message):
+        convert(whole_state, "huggingface", sizes=ape, img_size=(15, 18))
+    convert(whole_state, "huggingface", sizes=ape, img_size=(16, 18))
+    convert(whole_state, "huggingface", img_size=(15, 18))
 
 
 ROWS = "map of stage {} with windows of {}; huggingface counts {} rows and looks at them alone, so its logits would be"

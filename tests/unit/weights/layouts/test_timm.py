@@ -7,7 +7,7 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 
 from swin_train.weights.geometry import Geometry
-from swin_train.weights.layouts import LAYOUTS, infer_facts
+from swin_train.weights.layouts import LAYOUTS, infer_spec
 
 TIMM = LAYOUTS["timm"]
 TINY = {
@@ -39,7 +39,7 @@ def test_names_and_shapes_are_those_of_timm_s_models(
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=classes)
 
-    converted = TIMM.from_official(state, infer_facts(state, Geometry()))
+    converted = TIMM.from_official(state, infer_spec(state, Geometry()))
 
     model.load_state_dict(converted, assign=True)  # strict
     assert TIMM.recognises(model.state_dict())
@@ -54,12 +54,12 @@ def test_a_model_of_timm_comes_back_from_ours(assert_same: Callable, model_class
 
     assert "layers.0.downsample.norm.weight" in ours
     assert "head.weight" in ours
-    assert_same(TIMM.from_official(ours, infer_facts(ours, Geometry())), theirs)
+    assert_same(TIMM.from_official(ours, infer_spec(ours, Geometry())), theirs)
 
 
 def test_buffers_that_a_file_of_timm_brings_are_dropped(whole_state: Callable, assert_same: Callable) -> None:
     state = whole_state()
-    theirs = TIMM.from_official(state, infer_facts(state, Geometry()))
+    theirs = TIMM.from_official(state, infer_spec(state, Geometry()))
     theirs["layers.0.blocks.1.attn_mask"] = torch.zeros(4, 16, 16)
     theirs["layers.1.blocks.0.attn.relative_position_index"] = torch.zeros(16, 16, dtype=torch.int64)
 

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
 
 from swin_train.weights.geometry import Geometry, read_geometry
-from swin_train.weights.layouts import LAYOUTS, infer_facts
+from swin_train.weights.layouts import LAYOUTS, infer_spec
 
 TORCHVISION = LAYOUTS["torchvision"]
 TINY = {
@@ -35,7 +35,7 @@ def test_names_and_shapes_are_those_of_torchvision_s_models(
         model = getattr(torchvision.models, name)()
 
     converted = TORCHVISION.from_official(
-        state, infer_facts(state, Geometry((window,) * 4, (0,) * 4, (32 * window, 32 * window)))
+        state, infer_spec(state, Geometry((window,) * 4, (0,) * 4, (32 * window, 32 * window)))
     )
 
     model.load_state_dict(converted, assign=True)  # strict
@@ -49,7 +49,7 @@ def test_buffers_are_written_to_the_bit_as_torchvision_computes_them(
 ) -> None:
     state = whole_state(family, windows=(window, window))
 
-    written = TORCHVISION.from_official(state, infer_facts(state, Geometry((window, window), (0, 0))))
+    written = TORCHVISION.from_official(state, infer_spec(state, Geometry((window, window), (0, 0))))
 
     buffers = {name: buffer for name, buffer in small(family, window).named_buffers() if "relative" in name}
     assert len(buffers) == (6 if family == "swinv2" else 3)
@@ -67,7 +67,7 @@ def test_a_model_of_torchvision_comes_back_from_ours(assert_same: Callable, fami
         value.fill_(3.0)
 
     ours = TORCHVISION.to_official(theirs)[0]
-    back = TORCHVISION.from_official(ours, infer_facts(ours, Geometry((4, 4), (0, 0))))
+    back = TORCHVISION.from_official(ours, infer_spec(ours, Geometry((4, 4), (0, 0))))
 
     assert_same(back, theirs)
 

@@ -10,9 +10,9 @@ from swin_train.weights.architecture import infer_architecture
 from swin_train.weights.geometry import Geometry
 
 
-@dataclass(frozen=True)
-class Facts:
-    """A model, as far as state dicts depend on it; None means unknown.
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(Geometry):
+    """A model, as far as state dicts depend on it: its geometry, and what its parameters tell.
 
     Attributes:
         family: "swin", "swinv2", "swin_mlp" or "swin_moe", as MODEL.TYPE.
@@ -24,10 +24,6 @@ class Facts:
         num_classes: outputs of the head; 0 without a head.
         ape: whether there is a learned absolute position.
         patch_norm: whether the patch embedding is normalised.
-        windows: side of each stage's windows, in tokens, after the maps have bounded them.
-        pretrained_windows: of Swin v2, the side that each stage's position bias is scaled by; 0 is its own.
-        img_size: height and width of the images, in pixels.
-        qk_scale: factor of v1's attention logits, where it is not the head dimension to the power of -1/2.
     """
 
     family: str
@@ -39,10 +35,6 @@ class Facts:
     num_classes: int
     ape: bool
     patch_norm: bool
-    windows: tuple[int, ...] | None = None
-    pretrained_windows: tuple[int, ...] | None = None
-    img_size: tuple[int, int] | None = None
-    qk_scale: float | None = None
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...] | None:
@@ -51,9 +43,15 @@ class Facts:
             return None
         return tuple(stage_maps(self.img_size, self.patch_size, len(self.depths)))
 
+    @property
+    def usual_qk_scales(self) -> tuple[float, ...]:
+        """Of each stage, the head dimension to the power of -1/2."""
+        dims = (self.embed_dim * 2**stage for stage in range(len(self.depths)))
+        return tuple((dim // heads) ** -0.5 for dim, heads in zip(dims, self.num_heads, strict=True))
 
-def infer_facts(state: Mapping[str, Tensor], geometry: Geometry) -> Facts:
-    """Read the facts off a state dict with published names, and what its file told beside it.
+
+def infer_spec(state: Mapping[str, Tensor], geometry: Geometry) -> ModelSpec:
+    """Read the spec off a state dict with published names, and what its file told beside it.
 
     Raises:
         ValueError: the state dict is not of a whole Swin.
@@ -64,7 +62,7 @@ def infer_facts(state: Mapping[str, Tensor], geometry: Geometry) -> Facts:
             "is not the weights of a Swin; expected patch_embed.proj.weight and stages of blocks"
         )
     head = state.get("head.weight")
-    return Facts(
+    return ModelSpec(
         family=found.family,
         embed_dim=found.embed_dim,
         depths=found.depths,
@@ -74,7 +72,5 @@ def infer_facts(state: Mapping[str, Tensor], geometry: Geometry) -> Facts:
         num_classes=0 if head is None else len(head),
         ape="absolute_pos_embed" in state,
         patch_norm="patch_embed.norm.weight" in state,
-        windows=geometry.windows,
-        pretrained_windows=geometry.pretrained_windows,
-        img_size=geometry.img_size,
+        **vars(geometry),
     )

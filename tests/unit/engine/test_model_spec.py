@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from swin_train.config import to_dict
 from swin_train.engine.commit import commit_folder
 from swin_train.engine.convert import convert
+from swin_train.engine.header import make_header
 from swin_train.models.build import build_model
 from swin_train.weights.read import read_weights
 from swin_train.weights.write import save_tensors, write_weights
@@ -78,28 +78,31 @@ def test_a_scale_of_attention_goes_along_and_is_refused_elsewhere(
 
     message = fail(tmp_path / "w.safetensors", tmp_path / "timm.pth", "timm")
 
-    assert "w.safetensors: cannot be written in the timm layout: the attention is scaled by 0.5" in message
+    assert (
+        "w.safetensors: cannot be written in the timm layout: the attention is scaled by [0.5, 0.5]"
+        in message
+    )
 
 
-@pytest.mark.parametrize("scale", [0.25, None])
+@pytest.mark.parametrize(("scale", "now"), [(0.25, [0.25, 0.25]), (None, [8**-0.5, 8**-0.5])])
 def test_another_scale_of_attention_is_an_error(
-    tiny: Callable, make_model: Callable, fail: Callable, scale: float | None, tmp_path: Path
+    tiny: Callable, make_model: Callable, fail: Callable, scale: float | None, now: list, tmp_path: Path
 ) -> None:
     state = make_model(tiny("swin")).state_dict()
-    write_weights(tmp_path / "w.safetensors", state, {"qk_scale": "0.5"})
+    write_weights(tmp_path / "w.safetensors", state, {"qk_scales": "[0.5, 0.5]"})
 
     message = fail(
         tmp_path / "w.safetensors", tmp_path / "w.pth", "timm", cfg=tiny("swin", MODEL__SWIN__QK_SCALE=scale)
     )
 
-    assert f"w.safetensors: qk_scale is 0.5 by what it holds and {scale} by --cfg; " in message
+    assert f"w.safetensors: qk_scales is [0.5, 0.5] by what it holds and {now} by --cfg; " in message
 
 
-@pytest.mark.parametrize("said", ["[", '"0.5"', "[0.5]", "null"])
+@pytest.mark.parametrize("said", ["[", "0.5", '["0.5", "0.5"]', "[0.5]", "[NaN, NaN]", "null"])
 def test_a_scale_that_somebody_else_wrote_is_not_believed(
     tiny: Callable, make_model: Callable, said: str, tmp_path: Path
 ) -> None:
-    write_weights(tmp_path / "w.safetensors", make_model(tiny("swin")).state_dict(), {"qk_scale": said})
+    write_weights(tmp_path / "w.safetensors", make_model(tiny("swin")).state_dict(), {"qk_scales": said})
 
     assert convert(tmp_path / "w.safetensors", tmp_path / "w.pth", "timm").layout == "timm"
 
@@ -186,12 +189,8 @@ def step_folder(tiny: Callable, make_model: Callable, family: str, tmp_path: Pat
     raw = make_model(tiny(family)).state_dict()
     tensors = {f"model.{name}": tensor for name, tensor in raw.items()}
     tensors |= {f"ema.{name}": tensor + 1 for name, tensor in raw.items()}
-    content: dict[str, Any] = {
-        "schema": 1,
-        "run": {"class_names": ["a", "b", "c"]},
-        "config": to_dict(tiny(family)),
-    }
-    content["config"]["MODEL"]["OF_A_LATER_VERSION"] = 1
+    header = make_header(tiny(family), make_model(tiny(family)), ["a", "b", "c"])
+    content = {"weights": {name: json.loads(value) for name, value in header.items()}}
 
     def write(folder: Path) -> None:
         save_tensors(folder / "state.safetensors", tensors)
@@ -208,6 +207,7 @@ def test_a_step_folder_gives_the_weights_asked_for_and_what_the_run_recorded(
     header: Callable,
     step_folder: Path,
     model: nn.Module,
+    family: str,
     which: Any,
     added: int,
     tmp_path: Path,
@@ -221,7 +221,8 @@ def test_a_step_folder_gives_the_weights_asked_for_and_what_the_run_recorded(
     facts = {
         name: json.loads(value) for name, value in header(out).items() if name not in ("weights", "format")
     }
-    assert facts.pop("pretrained_windows", [0, 0]) == [0, 0]
+    of_v1, of_v2 = facts.pop("qk_scales", None), facts.pop("pretrained_windows", None)
+    assert (of_v1, of_v2) == {"swin": ([8**-0.5, 8**-0.5], None), "swinv2": (None, [0, 0])}[family]
     assert facts == {
         "model": "swin_tiny_patch4_window7_224",
         "class_names": ["a", "b", "c"],
@@ -232,6 +233,7 @@ def test_a_step_folder_gives_the_weights_asked_for_and_what_the_run_recorded(
         "std": [0.229, 0.224, 0.225],
         "padding": "reference",
         "windows": [4, 4],
+        "window_size": 4,
     }
     assert header(out)["weights"] == which
 

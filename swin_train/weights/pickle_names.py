@@ -1,0 +1,63 @@
+"""What the pickles in a file of ``torch.save`` look up, listed from their instructions, none of which is run."""
+
+import pickletools
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+Instruction = tuple[pickletools.OpcodeInfo, Any, int | None]  # with its argument, and where it stands
+
+_STRINGS = ("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
+_PUTS = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
+_GETS = ("GET", "BINGET", "LONG_BINGET")
+
+
+def pickle_names(file: Path) -> tuple[int, list[str]]:
+    """List the classes and functions that unpickling a zip archive or an older file would look up.
+
+    For messages alone: a file can be made whose names no list of instructions shows.
+
+    Returns:
+        The highest protocol of the pickles, and each name once, as "posix.system"; of a damaged file perhaps none.
+    """
+    protocol, names = 0, dict[str, None]()
+    with suppress(Exception):  # what is no pickle raises nearly anything
+        for instructions in _pickles(file):
+            protocol = max(protocol, *map(_protocol, instructions))
+            names.update(dict.fromkeys(_names(instructions)))
+    return protocol, list(names)
+
+
+def _pickles(file: Path) -> Iterator[list[Instruction]]:
+    with file.open("rb") as content:
+        if not zipfile.is_zipfile(content):
+            content.seek(0)
+            while True:  # until the tensors, which stand behind several pickles and are none
+                yield list(pickletools.genops(content))
+        with zipfile.ZipFile(content) as archive:
+            name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            yield list(pickletools.genops(archive.read(name)))
+
+
+def _protocol(instruction: Instruction) -> int:
+    opcode, argument, _ = instruction
+    return int(argument) if opcode.name == "PROTO" else opcode.proto
+
+
+def _names(instructions: list[Instruction]) -> Iterator[str]:
+    """From protocol 4 on a name is two strings on the stack, each perhaps one that was put aside before."""
+    aside: dict[int, str | None] = {}
+    strings: list[str] = []
+    top: str | None = None  # of the stack, where that is a string
+    for opcode, argument, _ in instructions:
+        if opcode.name in _PUTS:
+            aside[len(aside) if argument is None else argument] = top
+            continue
+        if opcode.name in ("GLOBAL", "INST"):
+            yield argument.replace("__builtin__ ", "builtins ").replace(" ", ".")  # Python 2's name
+        elif opcode.name == "STACK_GLOBAL":
+            yield ".".join(strings[-2:])
+        top = argument if opcode.name in _STRINGS else aside.get(argument) if opcode.name in _GETS else None
+        strings += [top] if top is not None else []
