@@ -1,4 +1,4 @@
-"""What tests share: digits as an image folder, a tiny Swin, main.py as a user starts it, a web server."""
+"""What tests share: digits as an image folder, a tiny Swin, those of other libraries, main.py, a web server."""
 
 import http.server
 import json
@@ -16,18 +16,20 @@ from PIL import Image
 
 REPO = Path(__file__).resolve().parents[1]
 
-# A Swin that takes milliseconds: 16 px, two stages, shifted windows in the first.
+
+def shape_of(family: str) -> dict[str, object]:
+    """Return the keys of a Swin that takes milliseconds: two stages, shifted windows in the first at 16 px."""
+    sizes = {"PATCH_SIZE": 2, "EMBED_DIM": 8, "DEPTHS": [2, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
+    return {"MODEL.TYPE": family} | {f"MODEL.{family.upper()}.{name}": size for name, size in sizes.items()}
+
+
 TINY = {
     "DATA.IMG_SIZE": 16,
     "DATA.BATCH_SIZE": 8,
     "DATA.NUM_WORKERS": 0,
     "MODEL.NAME": "tiny",
     "MODEL.DROP_PATH_RATE": 0.2,
-    "MODEL.SWIN.PATCH_SIZE": 2,
-    "MODEL.SWIN.EMBED_DIM": 8,
-    "MODEL.SWIN.DEPTHS": [2, 1],
-    "MODEL.SWIN.NUM_HEADS": [1, 2],
-    "MODEL.SWIN.WINDOW_SIZE": 4,
+    **shape_of("swin"),
     "TRAIN.EPOCHS": 2,
     "TRAIN.WARMUP_EPOCHS": 1,
     "TRAIN.BASE_LR": 0.05,
@@ -116,14 +118,41 @@ def _main_environment() -> Callable[..., dict[str, str]]:
     return main_environment
 
 
+@pytest.fixture(name="shape_of")
+def _shape_of() -> Callable[[str], dict[str, object]]:
+    return shape_of
+
+
+@pytest.fixture
+def peer_model() -> Callable[..., Any]:
+    """Makes a Swin of timm or of torchvision, of two stages under windows of 4 where the sizes do not say otherwise."""
+    from timm.models import swin_transformer, swin_transformer_v2
+    from torchvision.models import swin_transformer as torchvision_swin
+
+    def make(peer: str, family: str, **changes: Any) -> Any:
+        sizes = {"img_size": 16, "patch_size": 2, "embed_dim": 8, "depths": (2, 1), "num_heads": (2, 4)}
+        sizes |= {"window_size": 4, "num_classes": 5, **changes}
+        is_v2 = family == "swinv2"
+        if peer == "timm":
+            timm_swin = swin_transformer_v2.SwinTransformerV2 if is_v2 else swin_transformer.SwinTransformer
+            return timm_swin(**sizes)
+        del sizes["img_size"]  # torchvision's are of no size
+        sizes |= {name: [sizes[name]] * 2 for name in ("patch_size", "window_size")}
+        if is_v2:
+            sizes["block"] = torchvision_swin.SwinTransformerBlockV2
+            sizes["downsample_layer"] = torchvision_swin.PatchMergingV2
+        return torchvision_swin.SwinTransformer(**sizes)
+
+    return make
+
+
 @pytest.fixture
 def assert_equal() -> Callable[[Mapping[str, Any], Mapping[str, Any]], None]:
-    """Two state dicts have the same names and the same values."""
+    """Two state dicts have the same names, types and values."""
     import torch
 
     def compare(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-        assert found.keys() == expected.keys()
-        assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+        torch.testing.assert_close(dict(found), dict(expected), rtol=0, atol=0)
 
     return compare
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from swin_train.cli.arguments import FLAGS, MODE_FLAGS, ConfigParser, Parser
 from swin_train.cli.output import print_result
 from swin_train.config import describe, show
-from swin_train.models.outline import check_is_built
+from swin_train.models.outline import check_is_trained
 
 _DESCRIPTION = """\
 Show, explain or check a configuration:
@@ -56,6 +56,6 @@ def _check(argv: Sequence[str]) -> int:
     parser = ConfigParser(
         "main.py config check", "Report everything that is wrong.", _EXAMPLES, (*FLAGS, *MODE_FLAGS)
     )
-    check_is_built(parser.read_config(argv).MODEL.TYPE)
+    check_is_trained(parser.read_config(argv))
     print_result("no problems in the configuration")
     return 0

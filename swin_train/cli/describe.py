@@ -73,7 +73,7 @@ def as_text(model: Description, notes: Sequence[str] = ()) -> str:
 def _notes(cfg: Config) -> list[str]:
     """What could be taken for something else."""
     notes = []
-    if cfg.is_given("DATA.MASK_RATIO") or cfg.is_given("DATA.MASK_PATCH_SIZE"):
+    if cfg.is_pretraining:
         notes.append(
             "this configuration is for SimMIM pre-training; described is its encoder with a head for classes. "
             "The pre-training model has a mask token and a decoder instead of the head."

@@ -19,19 +19,14 @@ from torch import Tensor
 
 from swin_train.config import Config, to_dict
 from swin_train.distributed import Runtime
-from swin_train.engine.commit import (
-    DamagedFolder,
-    commit_folder,
-    free_name,
-    remove_folder,
-    sweep,
-    verify_folder,
-)
+from swin_train.engine.commit import commit_folder, free_name, remove_folder, sweep
 from swin_train.engine.identity import RunFacts, compare_runs
 from swin_train.engine.run_folder import RunFolder
 from swin_train.engine.state import TrainState
 from swin_train.errors import NumericsError, StorageError, UserError
 from swin_train.weights.download import is_url
+from swin_train.weights.manifest import DamagedFolder, verify_folder
+from swin_train.weights.read import STATE_FILE
 from swin_train.weights.write import save_tensors, write_weights
 
 logger = logging.getLogger(__name__)
@@ -81,7 +76,7 @@ class Checkpointer:
         """Put ``state`` where the saved one was; without one it stays as it is."""
         if self.source is None:
             return
-        tensors = load_file(self.source / "state.safetensors")
+        tensors = load_file(self.source / STATE_FILE)
         try:
             state.restore(tensors, read_train_json(self.source)["state"])
         except UserError as error:
@@ -151,12 +146,12 @@ class Checkpointer:
             "schema": _SCHEMA,
             "state": state.numbers(),
             "run": facts,
-            "weights": {name: json.loads(value) for name, value in header.items()},
+            "header": {name: json.loads(value) for name, value in header.items()},
             "config": to_dict(self._cfg),
         }
 
         def write(beside: Path) -> None:
-            save_tensors(beside / "state.safetensors", tensors)
+            save_tensors(beside / STATE_FILE, tensors)
             (beside / "train.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
         try:
@@ -206,20 +201,6 @@ def read_train_json(folder: Path) -> dict[str, Any]:
     return content
 
 
-def check_whole(path: Path, key: str = "MODEL.RESUME") -> None:
-    """Check that a training state, where ``path``, the value of ``key``, is one, is as it was committed.
-
-    Raises:
-        UserError: a file of it is missing or damaged.
-    """
-    if not _STEP_FOLDER.fullmatch(path.name) or not path.is_dir():
-        return
-    try:
-        verify_folder(path)
-    except DamagedFolder as damage:
-        raise UserError(f"{key}: {damage}; give another checkpoint") from None
-
-
 def step_folders(checkpoints: Path) -> list[Path]:
     """Return the committed training states in ``checkpoints``, oldest first."""
     if not checkpoints.is_dir():
@@ -263,7 +244,10 @@ def _named_state(path: Path) -> Path:
         if step_folders(checkpoints):
             return newest_whole(checkpoints)
     if path.is_dir() and _STEP_FOLDER.fullmatch(path.name):
-        check_whole(path)
+        try:
+            verify_folder(path)
+        except DamagedFolder as damage:
+            raise UserError(f"MODEL.RESUME: {damage}; give another checkpoint") from None
         return path
     raise UserError(
         f"MODEL.RESUME: {path} holds no training state to go on from; give a checkpoint folder step-N or a "

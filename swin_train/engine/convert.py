@@ -1,11 +1,11 @@
 """Weights in any layout -> a file in the layout of another library."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from swin_train.config import Config
-from swin_train.engine.commit import DamagedFolder, verify_folder
 from swin_train.engine.header import cited_facts, cited_geometry
 from swin_train.engine.huggingface_folder import folder_files, huggingface_processor, note_on, write_folder
 from swin_train.engine.model_spec import gather_spec
@@ -14,7 +14,7 @@ from swin_train.weights.download import local_file
 from swin_train.weights.layouts import LAYOUTS, ModelSpec
 from swin_train.weights.layouts.huggingface_config import huggingface_config
 from swin_train.weights.metadata import class_names, value
-from swin_train.weights.read import STATE_FILE, Which, read_weights
+from swin_train.weights.read import SUFFIXES, Which, read_weights
 from swin_train.weights.write import write_torch, write_weights
 
 _ENDINGS = (".safetensors", ".pth")
@@ -76,11 +76,11 @@ def convert(
     out = Path(out)
     is_folder = _check_place(out, to, overwrite)
     path = local_file(source)
-    _check_undamaged(path)
     weights = read_weights(path, which)
     spec = gather_spec(weights, cfg)
     said = {name: text for name, text in weights.metadata.items() if isinstance(text, str)}
-    metadata = _metadata(said, which, spec, cfg)
+    padding = {"padding": json.dumps(weights.padding)} if weights.padding else {}
+    metadata = _metadata(said | padding, which, spec, cfg)
     try:
         state = LAYOUTS[to].from_official(weights.state, spec)
         config = huggingface_config(weights.state, spec, class_names(metadata)) if is_folder else None
@@ -101,9 +101,9 @@ def convert(
 
 def _check_place(out: Path, to: str, overwrite: bool) -> bool:
     """Whether ``out`` is to be a folder; an error where nothing can or may be written."""
-    is_folder = to == _HUGGINGFACE and (out.is_dir() or not out.suffix)
+    is_folder = to == _HUGGINGFACE and (out.is_dir() or out.suffix not in SUFFIXES)
     if not is_folder and out.suffix not in _ENDINGS:
-        folder = ", or for a folder have no ending" if to == _HUGGINGFACE else ""
+        folder = ", or for a folder in nothing of the kind" if to == _HUGGINGFACE else ""
         raise UserError(
             f"{out}: cannot tell the format; the name must end in {' or '.join(_ENDINGS)}{folder}"
         )
@@ -116,16 +116,6 @@ def _check_place(out: Path, to: str, overwrite: bool) -> bool:
     if there and not overwrite:
         raise UserError(f"{there[0]}: exists already; choose another name, or replace it with --overwrite")
     return is_folder
-
-
-def _check_undamaged(path: Path) -> None:
-    """Hold a run's checkpoint folder against its manifest; a file has none."""
-    if not (path / STATE_FILE).is_file():
-        return
-    try:
-        verify_folder(path)
-    except DamagedFolder as damage:
-        raise UserError(f"{path}: {damage}; give another checkpoint") from None
 
 
 def _metadata(said: Mapping[str, str], which: Which, spec: ModelSpec, cfg: Config | None) -> dict[str, str]:
@@ -153,5 +143,5 @@ def _padding_note(to: str, spec: ModelSpec, metadata: Mapping[str, str]) -> list
         return []
     return [
         f"mind that the maps of stage(s) {', '.join(map(str, padded))} are padded: trained with MODEL.PADDING "
-        f"{ours}, {to} pads as {theirs} does, so logits at {spec.img_size} differ"
+        f"{ours}, {to} pads as {theirs} does, so logits at {spec.img_size} may differ"
     ]

@@ -2,10 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,16 +13,16 @@ from swin_train.config import Config
 from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch
-from swin_train.engine.checkpoint import check_whole
 from swin_train.engine.header import INPUT_KEYS
 from swin_train.engine.identity import is_same
 from swin_train.engine.precision import Precision, choose_precision
 from swin_train.errors import UserError
+from swin_train.models.build import padded_maps
 from swin_train.record import Recorder
 from swin_train.tasks import Classification, build_task
 from swin_train.weights.download import local_file
 from swin_train.weights.metadata import class_names, value
-from swin_train.weights.read import read_weights
+from swin_train.weights.read import Weights, read_weights
 from swin_train.zoo.load import fit_exactly
 
 logger = logging.getLogger(__name__)
@@ -60,11 +58,10 @@ def evaluate(cfg: Config) -> Evaluation:
     with launch(cfg) as runtime, Recorder(None, runtime.is_main), reported_worker_losses():
         path = _named_checkpoint(cfg)
         task = build_task(cfg, need_train=False)
-        runtime.from_main(lambda: check_whole(path))
         weights = read_weights(path, cfg.TEST.WEIGHTS)
         _check_classes(cfg, task, class_names(weights.metadata))
-        _warn_of_other_inputs(cfg, weights.metadata)
         model = task.build_model()
+        _warn_of_other_inputs(cfg, weights, is_padded=bool(padded_maps(model)))
         fit_exactly(model, weights)
         precision = choose_precision(cfg, runtime.device)
         kind = weights.metadata.get("weights", cfg.TEST.WEIGHTS)
@@ -117,17 +114,26 @@ def _named_checkpoint(cfg: Config) -> Path:
     return path
 
 
-def _warn_of_other_inputs(cfg: Config, metadata: Mapping[str, Any]) -> None:
+def _warn_of_other_inputs(cfg: Config, weights: Weights, *, is_padded: bool) -> None:
     """Say where the images will be prepared in another way than those that the model was trained on."""
     now = json.loads(json.dumps(cfg.flat()))
-    trained = {key: value(metadata, name) for name, key in INPUT_KEYS.items()}
+    trained = {key: value(weights.metadata, name) for name, key in INPUT_KEYS.items()}
+    trained["MODEL.PADDING"] = weights.padding if is_padded else None
     others = [
         f"{key} {now[key]} instead of {before}"
         for key, before in trained.items()
-        if before is not None and not is_same(key, before, now[key])
+        if _is_value_of(key, before) and not is_same(key, before, now[key])
     ]
     if others:
         logger.warning("%s: evaluated with %s of its training", cfg.MODEL.RESUME, ", ".join(others))
+
+
+def _is_value_of(key: str, said: object) -> bool:
+    try:
+        dict(Config.walk())[key].coerce(said)
+    except ValueError:  # not written by this project
+        return False
+    return True
 
 
 def _check_classes(cfg: Config, task: Classification, trained: list[str] | None) -> None:

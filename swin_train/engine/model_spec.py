@@ -9,7 +9,7 @@ from swin_train.config import Config
 from swin_train.errors import UserError
 from swin_train.models.build import build_model
 from swin_train.weights.architecture import infer_architecture
-from swin_train.weights.geometry import Geometry, position_scales
+from swin_train.weights.geometry import Geometry, other_scales
 from swin_train.weights.layouts import ModelSpec, infer_spec
 from swin_train.weights.mismatch import differences
 from swin_train.weights.read import Weights
@@ -51,7 +51,7 @@ def _completed(spec: ModelSpec, geometry: Geometry, source: str) -> ModelSpec:
         known, said = vars(spec)[name], vars(geometry)[name]
         if known is None:
             new[name] = said
-        elif said != known and not (name == "pretrained_windows" and _is_same_scale(spec, said)):
+        elif said != known and not _means_the_same(name, spec, geometry):
             raise UserError(
                 f"{source}: {name} is {_listed(known)} by what it holds and {_listed(said)} by --cfg; "
                 "give the file and the configuration of one and the same training"
@@ -59,12 +59,11 @@ def _completed(spec: ModelSpec, geometry: Geometry, source: str) -> ModelSpec:
     return replace(spec, **new)
 
 
-def _is_same_scale(spec: ModelSpec, pretrained_windows: tuple[int, ...]) -> bool:
-    """Whether other windows of pre-training mean the same as the known ones: 0 is the stage's own."""
-    assert spec.windows is not None
-    assert spec.pretrained_windows is not None
-    ours, theirs = (position_scales(spec.windows, w) for w in (spec.pretrained_windows, pretrained_windows))
-    return ours == theirs
+def _means_the_same(name: str, one: Geometry, other: Geometry) -> bool:
+    """Whether a value that differs changes nothing of what is computed."""
+    if name == "window_size":  # where maps bound all windows, any larger size gives the same
+        return one.windows == other.windows
+    return name in ("pretrained_windows", "qk_scales") and other_scales(one, other) is None
 
 
 def _listed(value: Any) -> str:

@@ -13,6 +13,7 @@ from swin_train.distributed import unwrap
 from swin_train.engine.plan import RunPlan
 from swin_train.errors import UserError
 from swin_train.optim.saved_state import fit_optimizer_state, save_optimizer
+from swin_train.weights.mismatch import differences
 
 
 @dataclass
@@ -101,18 +102,10 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_same(own: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
-    differences = [f"{name} is missing" for name in own if name not in saved]
-    differences += [f"{name} is not part of this run" for name in saved if name not in own]
-    differences += [
-        f"{name} has shape {list(saved[name].shape)}, this run's has {list(value.shape)}"
-        for name, value in own.items()
-        if name in saved and saved[name].shape != value.shape
-    ]
-    if differences:
-        shown = "".join(f"\n  - {line}" for line in differences[:10])
+    if found := differences(saved, own):
         raise UserError(
-            f"checkpoint: it does not fit the model of this run, {len(differences)} difference(s):{shown}\n"
-            f"resume with the model and TRAIN.EMA_DECAY it was saved with, or start under another TAG"
+            "checkpoint: it does not fit the model of this run; resume with the model and TRAIN.EMA_DECAY it was "
+            f"saved with, or start under another TAG. {found}"
         )
 
 

@@ -27,6 +27,9 @@ def throughput(cfg: Config) -> float:
         UserError: the validation images cannot be opened.
     """
     with launch(cfg) as runtime, Recorder(None, runtime.is_main):
+        for key in ("MODEL.RESUME", "MODEL.PRETRAINED"):
+            if cfg.flat()[key]:
+                logger.warning("%s %s is not read: weights do not change the speed", key, cfg.flat()[key])
         task = build_task(cfg, need_train=False)
         model = task.build_model().to(runtime.device).eval()
         precision = choose_precision(cfg, runtime.device)

@@ -14,7 +14,7 @@ from swin_train.data.draws import Stream, key
 from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch, parallelize, unwrap
-from swin_train.engine.checkpoint import Checkpointer, check_whole
+from swin_train.engine.checkpoint import Checkpointer
 from swin_train.engine.epoch import Pace, Run, train_epoch
 from swin_train.engine.evaluate import Evaluation, evaluate_model
 from swin_train.engine.header import make_header
@@ -128,7 +128,6 @@ def _build_state(
     seed_library_generators(key(plan.seed, Stream.INIT), runtime.device)
     model = task.build_model()
     if cfg.MODEL.PRETRAINED and is_new:  # before wrapping, while names and shapes are plain
-        runtime.from_main(lambda: check_whole(Path(cfg.MODEL.PRETRAINED), "MODEL.PRETRAINED"))
         logger.info("%s: %s", cfg.MODEL.PRETRAINED, load_pretrained(model, cfg.MODEL.PRETRAINED))
     elif cfg.MODEL.PRETRAINED:
         logger.info("MODEL.PRETRAINED is not read: the run goes on from its own checkpoint")

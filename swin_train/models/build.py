@@ -80,13 +80,18 @@ def _sizes(cfg: Config, num_classes: int) -> dict[str, Any]:
     }
 
 
-def _say_what_is_padded(model: HierarchicalModel, padding: str) -> None:
-    padded = [
+def padded_maps(model: HierarchicalModel) -> list[str]:
+    """The maps that are no multiple of their window, as "14x14 to 16x16"."""
+    return [
         f"{height}x{width} to {whole_windows(height, stage.window)}x{whole_windows(width, stage.window)}"
         for stage in model.layers
         for height, width in [stage.resolution]
         if height % stage.window or width % stage.window
     ]
+
+
+def _say_what_is_padded(model: HierarchicalModel, padding: str) -> None:
+    padded = padded_maps(model)
     if padded:
         logger.info(
             "maps that are no multiple of their window are padded (MODEL.PADDING %s): %s",

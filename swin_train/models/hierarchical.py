@@ -113,8 +113,8 @@ class HierarchicalModel(nn.Module):
         self.absolute_pos_embed = nn.Parameter(torch.empty(1, height * width, embed_dim)) if ape else None
         self.pos_drop = nn.Dropout(drop_rate)
 
-        places = block_places(embed_dim, resolutions, depths, num_heads, drop_path_rate)
-        options = BlockOptions(window_size, padding, mlp_ratio, drop_rate, attn_drop_rate, norm_layer)
+        places = block_places(embed_dim, resolutions, depths, num_heads, window_size, drop_path_rate)
+        options = BlockOptions(padding, mlp_ratio, drop_rate, attn_drop_rate, norm_layer)
         stages = []
         for i, in_stage in enumerate(places):
             blocks = [make_block(place, options) for place in in_stage]

@@ -122,6 +122,16 @@ def outline(cfg: Config, num_classes: int) -> Outline:
     )
 
 
+def check_is_trained(cfg: Config) -> None:
+    """Raise UserError for what can be configured only: a MODEL.TYPE, or pre-training."""
+    check_is_built(cfg.MODEL.TYPE)
+    if cfg.is_pretraining:
+        raise UserError(
+            "DATA.MASK_RATIO or DATA.MASK_PATCH_SIZE is set: SimMIM pre-training is configured but not trained by this "
+            "version yet; it fine-tunes what was pre-trained, with configs/simmim/simmim_finetune*"
+        )
+
+
 def check_is_built(family: str) -> None:
     """Raise UserError for a MODEL.TYPE that can be configured only."""
     if family not in FAMILIES:

@@ -35,7 +35,7 @@ class SwinMlp(HierarchicalModel):
         **common: Unpack[Common],
     ) -> None:
         def make_block(place: Place, options: BlockOptions) -> Block:
-            return SpatialMlpBlock(place, options, SpatialMlp(place, options))
+            return SpatialMlpBlock(place, options, SpatialMlp(place))
 
         super().__init__(img_size, patch_size, window_size, make_block, **common)
 
@@ -54,21 +54,20 @@ class SpatialMlp(nn.Conv1d):
 
     Args:
         place: of the block.
-        options: what all blocks share.
     """
 
-    def __init__(self, place: Place, options: BlockOptions) -> None:
-        window, shift = fit_window(place.resolution, options.window_size, is_shifted=place.is_shifted)
-        width = place.num_heads * window**2
+    def __init__(self, place: Place) -> None:
+        width = place.num_heads * place.window**2
         super().__init__(width, width, kernel_size=1, groups=place.num_heads)
         self.place = place
         self.num_heads = place.num_heads
-        self.window, self.shift = window, shift
+        self.window, self.shift = place.window, place.shift
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to [B, H, W, C]; H and W need not be those that the window was chosen for."""
         B, H, W, C = x.shape
-        window, shift = self.window, self._shift_at(H, W)
+        window = self.window  # at any size, as its weights are: a smaller map is padded
+        _, shift = fit_window((H, W), window, is_shifted=self.place.is_shifted)
         before = window - shift if shift else 0
         rows, columns = (whole_windows(side + before, window) for side in (H, W))
         x = F.pad(x, (0, 0, before, columns - before - W, before, rows - before - H))
@@ -79,12 +78,6 @@ class SpatialMlp(nn.Conv1d):
         mixed = super().forward(windows.reshape(-1, self.num_heads * window**2, head_dim))
         merged = mixed.view(windows.shape).permute(0, 1, 4, 2, 5, 3, 6).reshape(B, rows, columns, C)
         return merged[:, before : before + H, before : before + W]
-
-    def _shift_at(self, height: int, width: int) -> int:
-        """The shift at a map: the built one, or what a map of another size has room for."""
-        if (height, width) == self.place.resolution:
-            return self.shift
-        return self.window // 2 if self.place.is_shifted and min(height, width) > self.window else 0
 
     def extra_repr(self) -> str:  # noqa: D102
         return f"num_heads={self.num_heads}, window={self.window}, shift={self.shift}"

@@ -7,7 +7,7 @@ from torch import Tensor
 from swin_train.config.schema.root import NUM_CLASSES_22K
 from swin_train.errors import UserError
 from swin_train.kernels.windows import stage_maps
-from swin_train.weights.architecture import infer_architecture
+from swin_train.weights.architecture import HEAD, infer_architecture, num_classes
 from swin_train.weights.geometry import Geometry
 from swin_train.weights.imagenet22k import NUM_CLASSES_1K, rows_of_1k_in_22k
 from swin_train.weights.mismatch import (
@@ -19,8 +19,6 @@ from swin_train.weights.mismatch import (
 from swin_train.weights.read import Weights
 from swin_train.weights.report import Report
 from swin_train.weights.resize import Resized, resize_all
-
-_HEAD = ("head.weight", "head.bias")
 
 
 def adapt(
@@ -62,8 +60,9 @@ def adapt_exactly(
 ) -> tuple[dict[str, Tensor], list[Resized]]:
     """Bring weights to a target as evaluation needs them: the model that was trained, at any size of images.
 
-    Only what another size of the maps changes is brought to it, as the trained model itself does it: a window
-    that a small map bounds takes the offsets that it has, absolute positions are interpolated.
+    Only what another size of the maps changes is brought to it. Smaller maps are treated as the trained model
+    itself treats them: a window that they bound takes the offsets that it has, and absolute positions are
+    interpolated. A window that larger maps bound no longer is interpolated to the configured size.
 
     Args:
         weights: what a file holds and tells.
@@ -107,16 +106,16 @@ def _resize(
 
 def _fit_head(adapted: dict[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, tuple[str, ...]]:
     """Make the head of ``adapted`` fit, or take it out; what was done, and names that stay initialised."""
-    old, new = (len(state["head.weight"]) if "head.weight" in state else 0 for state in (adapted, target))
+    old, new = num_classes(adapted), num_classes(target)
     if old == new:
         return (f"head of {new} classes kept" if new else "no head"), ()
     if (old, new) == (NUM_CLASSES_22K, NUM_CLASSES_1K):
         rows = rows_of_1k_in_22k()
-        adapted.update({name: adapted[name][rows] for name in _HEAD if name in adapted})
+        adapted.update({name: adapted[name][rows] for name in HEAD if name in adapted})
         return f"head {old} -> {new} by the 22K map", ()
-    for name in _HEAD:
+    for name in HEAD:
         adapted.pop(name, None)
     if not new:
         return f"head of {old} classes dropped (the model has none)", ()
-    fresh = tuple(name for name in _HEAD if name in target)
+    fresh = tuple(name for name in HEAD if name in target)
     return f"head of {new} classes fresh (the file has {old or 'none'})", fresh

@@ -8,7 +8,8 @@ from torch import Tensor
 
 TITLES = {"swin": "Swin v1", "swinv2": "Swin v2", "swin_mlp": "Swin-MLP", "swin_moe": "Swin-MoE"}
 
-_BLOCK = re.compile(r"layers\.(\d{1,9})\.blocks\.(\d{1,9})\.(.+)")
+BLOCK = re.compile(r"layers\.(\d{1,9})\.blocks\.(\d{1,9})\.")  # of stage and block
+HEAD = ("head.weight", "head.bias")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Architecture:
 
 def infer_architecture(state: Mapping[str, Tensor]) -> Architecture:
     """Read family, embed dim, depths, heads, patch and channels off a state dict with published names."""
-    blocks = {(int(found[1]), int(found[2])) for name in state if (found := _BLOCK.match(name))}
+    blocks = {(int(found[1]), int(found[2])) for name in state if (found := BLOCK.match(name))}
     stages = sorted({stage for stage, _ in blocks})  # those alone: a file may name any number
     depths = tuple(1 + max(b for s, b in blocks if s == stage) for stage in stages)
     patches = state.get("patch_embed.proj.weight")
@@ -57,11 +58,16 @@ def infer_architecture(state: Mapping[str, Tensor]) -> Architecture:
 
 def has_blocks(state: Mapping[str, Tensor]) -> bool:
     """Whether any name is one of a Swin's blocks."""
-    return any(map(_BLOCK.match, state))
+    return any(map(BLOCK.match, state))
+
+
+def num_classes(state: Mapping[str, Tensor]) -> int:
+    """Outputs of the head; 0 without one."""
+    return len(state["head.weight"]) if "head.weight" in state else 0
 
 
 def _family(state: Mapping[str, Tensor]) -> str | None:
-    parts = {found[3] for name in state if (found := _BLOCK.match(name))}
+    parts = {name[found.end() :] for name in state if (found := BLOCK.match(name))}
     if any("._moe_layer." in part for part in parts):
         return "swin_moe"
     if "spatial_mlp.weight" in parts:

@@ -19,6 +19,7 @@ import torch.hub
 
 from swin_train.errors import StorageError, UserError
 from swin_train.weights.damage import text_at
+from swin_train.weights.manifest import sha256_of
 from swin_train.weights.write import put_in_place
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def local_file(path_or_url: str | Path) -> Path:
             if not file.is_file():  # nobody was faster
                 digest = _download(url, file)
     if digest is None:
-        digest = _sha256(file)
+        digest = sha256_of(file)
         _check_copy(url, file, digest)
         _say_which(f"{url} was downloaded before:", file, digest)
     else:
@@ -73,6 +74,8 @@ def local_file(path_or_url: str | Path) -> Path:
 
 
 def _check_path(path: str) -> None:
+    if not path:
+        raise UserError("the path of the weights is empty; give that of a file, a folder of a run, or a URL")
     scheme = _SCHEME.match(path)
     if scheme and scheme[1].lower() in ("http", "https"):
         raise UserError(
@@ -243,11 +246,6 @@ def _say_which(origin: str, file: Path, digest: str) -> None:
         digest,
         ", as its name says" if _hash_in(file.name) else "; its name holds no hash to check it against",
     )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _megabytes(count: int | None) -> str:

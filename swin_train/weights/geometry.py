@@ -1,22 +1,20 @@
 """What a file tells beside its weights of how a model computes: from shapes, buffers and what stands beside them."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isqrt
+from itertools import pairwise
+from math import isclose, isqrt
 from typing import Any
 
 from torch import Tensor
 
 from swin_train.kernels.relative_position import log_spaced_coordinates, pretrained_window_of
-from swin_train.weights.architecture import infer_architecture
+from swin_train.weights.architecture import BLOCK, infer_architecture
 from swin_train.weights.metadata import factors, img_size, whole_numbers
 from swin_train.weights.values import has_values
 
 _LARGEST_COORDINATE = 8.0  # log-spaced; those in use are below 2
 _ROUNDING = 0.01  # of coordinates near 1, in bfloat16
-
-_STAGE = re.compile(r"layers\.(\d{1,9})\.blocks\.0\.")
 
 
 @dataclass(frozen=True)
@@ -26,9 +24,9 @@ class Geometry:
     Attributes:
         windows: side of each stage's windows, in tokens, after the maps have bounded them.
         pretrained_windows: of Swin v2, the side that each stage's position bias is scaled by; 0 is its own.
-        img_size: height and width of the images, in pixels; only this project's own files say.
-        window_size: side of the windows before the maps bounded them; only this project's own files say.
-        qk_scales: of Swin v1, the factor of each stage's attention logits; only this project's own files say.
+        img_size: height and width of the images, in pixels; this project's headers and a config.json say.
+        window_size: side of the windows before the maps bounded them; said likewise.
+        qk_scales: of Swin v1, the factor of each stage's attention logits; only this project's headers say.
     """
 
     windows: tuple[int, ...] | None = None
@@ -52,6 +50,15 @@ def position_scales(windows: tuple[int, ...], pretrained_windows: tuple[int, ...
     return tuple(0 if window == 1 else pretrained or window for window, pretrained in pairs)
 
 
+def bounded_by_maps(windows: tuple[int, ...]) -> bool:
+    """Whether windows are of one size that small maps alone bound; each map is half the one before, rounded up."""
+    bounded = windows[windows.count(windows[0]) :]
+    if not bounded:
+        return True
+    is_first_right = windows[0] / 2 <= bounded[0] < windows[0]
+    return is_first_right and all(after == -(-before // 2) for before, after in pairwise(bounded))
+
+
 def other_scales(theirs: Geometry, ours: Geometry) -> str | None:
     """Say what to set where a model scales position biases or attention in another way than the file's did.
 
@@ -69,12 +76,18 @@ def other_scales(theirs: Geometry, ours: Geometry) -> str | None:
             f"{list(new)}; set MODEL.SWINV2.PRETRAINED_WINDOW_SIZES to {list(old)}"
         )
     before, now = theirs.qk_scales or (), ours.qk_scales or ()
-    if any(a != b for a, b in zip(before, now, strict=False)):
+    if not same_factors(before[: len(now)], now[: len(before)]):
+        is_one = before.count(before[0]) == len(before)
         return (
             f"its attention was scaled by {list(before)}, the model's is by {list(now)}; set MODEL.SWIN.QK_SCALE to "
-            "that of its training"
+            f"{before[0] if is_one else 'null'}"
         )
     return None
+
+
+def same_factors(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether factors are the same but for rounding: 1 / sqrt(8) is 8 ** -0.5."""
+    return len(one) == len(other) and all(map(isclose, one, other))
 
 
 def _position_scales(geometry: Geometry) -> tuple[int, ...] | None:
@@ -86,7 +99,7 @@ def _position_scales(geometry: Geometry) -> tuple[int, ...] | None:
 def read_geometry(state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Geometry:
     """Read windows and image size off a state dict with published names that still has its buffers."""
     family = infer_architecture(state).family
-    stages = sorted({int(found[1]) for name in state if (found := _STAGE.match(name))})
+    stages = sorted({int(found[1]) for name in state if (found := BLOCK.match(name)) and found[2] == "0"})
     blocks = [f"layers.{stage}.blocks.0." for stage in stages]
     windows = _all_known([_window(state, block) for block in blocks])
     windows = windows or whole_numbers(metadata, "windows", len(stages), at_least=1)

@@ -1,4 +1,4 @@
-"""What files of this project say beside their weights, as JSON; what somebody else wrote is not believed."""
+"""What stands beside weights, as JSON in the form of this project's headers; anything else is not believed."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def value(metadata: Mapping[str, Any], name: str) -> Any:
 def of_training_state(folder: Path) -> dict[str, str]:
     """What a run's checkpoint folder says of its weights, as the header of a file of weights would."""
     try:
-        said = json.loads((folder / "train.json").read_text(encoding="utf-8"))["weights"]
+        said = json.loads((folder / "train.json").read_text(encoding="utf-8"))["header"]
         return {name: json.dumps(value) for name, value in said.items()}
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
         return {}

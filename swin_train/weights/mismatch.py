@@ -5,10 +5,9 @@ from collections.abc import Collection, Iterator, Mapping
 from torch import Tensor
 
 from swin_train.errors import UserError
-from swin_train.weights.architecture import Architecture, has_blocks, infer_architecture
-from swin_train.weights.geometry import Geometry, other_scales, windows_of
+from swin_train.weights.architecture import HEAD, Architecture, has_blocks, infer_architecture, num_classes
+from swin_train.weights.geometry import Geometry, bounded_by_maps, other_scales, windows_of
 
-_HEAD = ("head.weight", "head.bias")
 _MOST_NAMED = 10  # names in one message
 
 
@@ -57,16 +56,21 @@ def check_same_computation(theirs: Geometry, ours: Geometry, family: str | None,
         UserError: windows or scales are others; the message says what to set.
     """
     advice = other_scales(theirs, ours)
-    if advice and theirs.windows == ours.windows:
+    if theirs.windows and ours.windows and theirs.windows != ours.windows:
+        if not bounded_by_maps(theirs.windows):
+            raise UserError(
+                f"{source}: each stage has a window of its own, {list(theirs.windows)}; the model's are of one size, "
+                f"bounded by maps alone, {list(ours.windows)}; fine-tune with --pretrained"
+            )
+        old, new = theirs.configured_window, ours.configured_window
+        if old != new and (advice or family != "swinv2"):
+            raise UserError(
+                f"{source}: was trained in windows of {old}, the model has {new}; set "
+                f"MODEL.{str(family).upper()}.WINDOW_SIZE to {old}, or fine-tune with --pretrained"
+                + (f". For the windows of the model: {advice}" if advice else "")
+            )
+    if advice:
         raise UserError(f"{source}: {advice}")
-    old, new = theirs.configured_window, ours.configured_window
-    is_other = old and new and old != new and theirs.windows != ours.windows
-    if is_other and (advice or family != "swinv2"):
-        raise UserError(
-            f"{source}: was trained in windows of {old}, the model has {new}; set "
-            f"MODEL.{str(family).upper()}.WINDOW_SIZE to {old}, or fine-tune with --pretrained"
-            + (f". Or keep them: {advice}" if advice else "")
-        )
 
 
 def check_same_classes(state: Mapping[str, Tensor], target: Mapping[str, Tensor], source: str) -> None:
@@ -75,12 +79,18 @@ def check_same_classes(state: Mapping[str, Tensor], target: Mapping[str, Tensor]
     Raises:
         UserError: it is not, or one of them has none.
     """
-    old, new = (len(side["head.weight"]) if "head.weight" in side else 0 for side in (state, target))
+    old, new = num_classes(state), num_classes(target)
     if old != new:
         raise UserError(
-            f"{source}: has {old or 'no'} classes, the model {new or 'none'}; evaluate it on images of its "
-            "classes, or fine-tune with --pretrained"
+            f"{source}: has {old} classes, the model {new}; evaluate it on images of its classes, or fine-tune with "
+            "--pretrained"
+            if old and new
+            else f"{source}: has {_head_of(old)}, the model {_head_of(new)}; fine-tune with --pretrained"
         )
+
+
+def _head_of(num_classes: int) -> str:
+    return f"a head of {num_classes} classes" if num_classes else "no head"
 
 
 def differences(
@@ -100,8 +110,12 @@ def differences(
         for name, tensor in state.items()
         if name in target and tensor.shape != target[name].shape
     ]
-    found = [("Missing", missing), ("Unknown", unknown), ("Misshapen", misshapen)]
-    return ". ".join(f"{kind}: {listed(names)}" for kind, names in found if names)
+    return listed_by_kind(missing=missing, unknown=unknown, misshapen=misshapen)
+
+
+def listed_by_kind(**names: Collection[str]) -> str:
+    """Some names of each kind that there is; empty where there are none."""
+    return ". ".join(f"{kind.capitalize()}: {listed(those)}" for kind, those in names.items() if those)
 
 
 def listed(names: Collection[str]) -> str:
@@ -114,11 +128,13 @@ def _differences(found: Architecture, expected: Architecture) -> Iterator[str]:
     if found.family != expected.family:
         yield f"is a {found.title}, the model a {expected.title}"
         return  # widths and depths of two families say nothing more
-    for what in ("embed_dim", "patch_size", "in_chans"):
-        theirs, ours = getattr(found, what), getattr(expected, what)
-        if theirs != ours:
-            hint = f" (channels are not adapted: set IN_CHANS to {theirs})" if what == "in_chans" else ""
-            yield f"has {what} {theirs}, the model {ours}{hint}"
+    if found.embed_dim != expected.embed_dim:
+        yield f"has embed_dim {found.embed_dim}, the model {expected.embed_dim}"
+    if found.patch_size != expected.patch_size:
+        yield f"has patch_size {found.patch_size}, the model {expected.patch_size}"
+    if found.in_chans != expected.in_chans:
+        hint = f"(channels are not adapted: set IN_CHANS to {found.in_chans})"
+        yield f"has in_chans {found.in_chans}, the model {expected.in_chans} {hint}"
     if len(found.depths) != len(expected.depths):
         yield f"has {len(found.depths)} stages, the model {len(expected.depths)}"
         return
@@ -130,9 +146,9 @@ def _differences(found: Architecture, expected: Architecture) -> Iterator[str]:
 
 
 def _check_whole_head(state: Mapping[str, Tensor], source: str) -> None:
-    there = [name for name in _HEAD if name in state]
+    there = [name for name in HEAD if name in state]
     if len(there) == 1:
-        (missing,) = set(_HEAD) - set(there)
+        (missing,) = set(HEAD) - set(there)
         raise UserError(f"{source}: holds {there[0]} without {missing}; expected both or neither of them")
 
 
@@ -145,7 +161,8 @@ def _check_spatial_windows(
     if theirs is not None and ours is not None and theirs != ours:
         raise UserError(
             f"{source}: has windows {list(theirs)}, the model {list(ours)}, and a Swin-MLP's spatial weights cannot "
-            f"be interpolated; set MODEL.SWIN_MLP.WINDOW_SIZE to {max(theirs)} and DATA.IMG_SIZE to that of the file"
+            f"be interpolated; set MODEL.SWIN_MLP.WINDOW_SIZE to {max(theirs)} and a DATA.IMG_SIZE whose maps hold "
+            "such windows"
         )
 
 
@@ -158,7 +175,7 @@ def _check_dimensions(state: Mapping[str, Tensor], target: Mapping[str, Tensor],
                 f"{source}: {name} has the shape {tuple(tensor.shape)}; it must have {wanted.ndim} dimension(s), "
                 f"the model's is {tuple(wanted.shape)}"
             )
-    weight, bias = (state.get(name) for name in _HEAD)  # the head may be one that the target does not have
+    weight, bias = (state.get(name) for name in HEAD)  # the head may be one that the target does not have
     if weight is not None and weight.ndim != 2:
         raise UserError(
             f"{source}: head.weight has the shape {tuple(weight.shape)}; it must have 2 dimensions"

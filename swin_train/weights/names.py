@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from swin_train.weights.architecture import BLOCK
 from swin_train.weights.layouts import LAYOUTS, Layout, recognise
 from swin_train.weights.layouts.dropped import Dropped
 from swin_train.weights.layouts.layout import is_pretraining, renamed
@@ -14,10 +15,11 @@ _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel and averages, t
 _COMPILED = "._orig_mod."  # in blocks that were compiled one by one
 # What keeps one model and nothing else: timm's first ModelEma, our StageFeatures, other trainers and detectors.
 _HOLDERS = ("ema.", "model.", "net.", "network.", "backbone.", "swin.", *_WRAPPERS)
+_FLAT_STAGE = re.compile(r"(^|\.)layers_(\d{1,9})\.")  # as timm's features_only models call a stage
 _COUNTER = "n_averaged"  # torch's AveragedModel counts beside the model
 _ENCODER = "encoder."  # SimMIM keeps the model under this, beside a decoder
 _MMPRETRAIN = ".attn.w_msa."
-_OLDER = re.compile(r"^(layers\.\d{1,9}\.blocks\.\d{1,9}\.attn\.)rpe_mlp\.")  # in files of SimMIM's time
+_OLDER = re.compile(rf"^({BLOCK.pattern}attn\.)rpe_mlp\.")  # in files of SimMIM's time
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def plain_names(state: Mapping[str, Tensor]) -> PlainNames:
     Raises:
         ValueError: two names become one, or the names are a Swin's in a form that is not read.
     """
-    names = {name: _without_wrappers(name) for name in state}
+    names = {name: _without_wrappers(_FLAT_STAGE.sub(r"\1layers.\2.", name)) for name in state}
     counters = [name for name, new in names.items() if new == _COUNTER]
     for name in counters:
         del names[name]
@@ -66,7 +68,7 @@ def plain_names(state: Mapping[str, Tensor]) -> PlainNames:
     newer = {name: _OLDER.sub(r"\1cpb_mlp.", new) for name, new in names.items()}
     bare = renamed({name: state[name] for name in names}, newer.__getitem__)
     kept = {name: tensor for name, tensor in bare.items() if not (is_simmim and is_pretraining(name))}
-    dropped = Dropped(pretraining=len(bare) - len(kept), counters=len(counters))
+    dropped = Dropped({"pretraining": len(bare) - len(kept), "counters": len(counters)})
     return PlainNames(kept, layout, dropped, _changes(names, is_older=newer != names))
 
 
@@ -84,11 +86,16 @@ def _shared_holder(names: Collection[str]) -> str | None:
 
 def _changes(names: Mapping[str, str], *, is_older: bool) -> tuple[str, ...]:
     """Say what was taken off names, and whether some were older."""
-    parts = dict.fromkeys(
+    lost = dict.fromkeys(
         part for name, new in names.items() for part in name.split(".") if part not in new.split(".")
     )
-    without = ("names without " + ", ".join(f"'{part}.'" for part in parts),) if parts else ()
-    return without + (("rpe_mlp read as cpb_mlp",) if is_older else ())
+    prefixes = [f"'{part}.'" for part in lost if not _FLAT_STAGE.match(f"{part}.")]
+    said = {
+        f"names without {', '.join(prefixes)}": bool(prefixes),
+        "layers_N read as layers.N": len(prefixes) < len(lost),
+        "rpe_mlp read as cpb_mlp": is_older,
+    }
+    return tuple(change for change, was_made in said.items() if was_made)
 
 
 def _refuse_other_prefixes(names: Collection[str]) -> None:
@@ -96,11 +103,11 @@ def _refuse_other_prefixes(names: Collection[str]) -> None:
     prefix = next((found for name in names if (found := _other_prefix(name))), None)
     if prefix is None:
         return
-    count = sum(name.startswith(prefix) for name in names)
-    where = f"all {count} names" if count == len(names) else f"{count} of its {len(names)} names"
+    others = [name for name in names if not name.startswith(prefix)]
+    beside = f", beside others such as {others[0]}" if others else ""
     raise ValueError(
-        f"{where} begin with {prefix!r}, which no wrapper that is known adds; save those tensors without it, each "
-        f"as name.removeprefix({prefix!r})"
+        f"the names of a Swin begin with {prefix!r}{beside}; save the weights of the Swin alone, each as "
+        f"name.removeprefix({prefix!r})"
     )
 
 

@@ -1,7 +1,7 @@
 """Files of weights -> plain state dicts, without running anything that the file brings along."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,9 +12,11 @@ from torch import Tensor
 from swin_train.errors import UserError
 from swin_train.weights.damage import describe_damage
 from swin_train.weights.geometry import UNKNOWN, Geometry, read_geometry
-from swin_train.weights.layouts.dropped import NOTHING, Dropped
+from swin_train.weights.layouts import LAYOUTS
+from swin_train.weights.layouts.dropped import Dropped, in_words
 from swin_train.weights.layouts.huggingface_config import sizes_beside
-from swin_train.weights.metadata import of_training_state
+from swin_train.weights.manifest import DamagedFolder, verify_folder
+from swin_train.weights.metadata import of_training_state, value
 from swin_train.weights.names import plain_names
 from swin_train.weights.torch_file import load_as_data
 from swin_train.weights.values import has_values
@@ -25,8 +27,9 @@ STATE_FILE = "state.safetensors"  # in a run's checkpoint folder: every tensor o
 
 _HUGGINGFACE_FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder of ``save_pretrained``
 
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # .bin: torch's files as Hugging Face names them
-_KINDS = ".safetensors, .pth, .pt or .bin"
+# As torch's files are named by the authors, others, Hugging Face and Lightning.
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+_KINDS = ".safetensors, .pth, .pt, .bin or .ckpt"
 
 # Where the weights stand in a checkpoint's dict, and under which prefix in a training state.
 _WRAPPERS: dict[Which, tuple[str, ...]] = {
@@ -56,15 +59,21 @@ class Weights:
     state: dict[str, Tensor]
     source: str
     metadata: dict[str, Any]
-    dropped: Dropped = NOTHING
+    dropped: Dropped = field(default_factory=Dropped)
     layout: str = "official"
     geometry: Geometry = UNKNOWN
     name_changes: tuple[str, ...] = ()
 
     @property
+    def padding(self) -> str | None:
+        """How maps were padded in the training, as MODEL.PADDING: as the file says, or the library of its layout."""
+        said = value(self.metadata, "padding")
+        return said if isinstance(said, str) else LAYOUTS[self.layout].padding
+
+    @property
     def notes(self) -> list[str]:
         """What was done to names and what stayed behind, in words."""
-        return [*self.name_changes, *self.dropped.reasons()]
+        return [*self.name_changes, *in_words(self.dropped)]
 
     def __str__(self) -> str:
         return self.source if self.layout == "official" else f"{self.source} ({self.layout} layout)"
@@ -86,11 +95,14 @@ def read_weights(path: str | Path, which: Which = "raw") -> Weights:
         which: the trained weights, or their exponential moving average.
 
     Raises:
-        UserError: missing, damaged, not a checkpoint, more than data, without the weights asked for, of a
-            layout that is not read, or with a weight that is not a dense floating-point tensor of finite values.
+        UserError: missing, damaged (a run's folder is held against its manifest), not a checkpoint, more than
+            data, without the weights asked for, of a layout that is not read, or with a weight that is not a dense
+            floating-point tensor of finite values.
     """
     path = Path(path)
     file = _locate(path)
+    if file.name == STATE_FILE:
+        _check_undamaged(file.parent)
     content = (_read_safetensors if file.suffix == ".safetensors" else _read_torch)(file, which)
     metadata = content.metadata
     if file.name in _HUGGINGFACE_FILES:
@@ -98,16 +110,24 @@ def read_weights(path: str | Path, which: Which = "raw") -> Weights:
     try:
         plain = plain_names(content.state)
         layout = plain.layout
-        for name, tensor in plain.state.items():
-            if layout.reason_to_drop(name, tensor) is None:
-                _check_values(tensor, f"{path}: {name}")
+        if layout.recognises(plain.state):  # of another model what it is says more
+            for name, tensor in plain.state.items():
+                if layout.reason_to_drop(name, tensor) is None:
+                    _check_values(tensor, f"{path}: {name}")
         official, dropped = layout.to_official(plain.state)
-        dropped += plain.dropped + Dropped(averages=content.num_averages)
+        dropped = dropped + plain.dropped + Dropped({"averages": content.num_averages})
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     with_buffers = {layout.official_name(name): tensor for name, tensor in plain.state.items()}
     geometry = read_geometry(with_buffers, metadata)
     return Weights(official, str(path), metadata, dropped, layout.name, geometry, plain.changes)
+
+
+def _check_undamaged(folder: Path) -> None:
+    try:
+        verify_folder(folder)
+    except DamagedFolder as damage:
+        raise UserError(f"{damage}; give another checkpoint") from None
 
 
 def _check_values(tensor: Tensor, where: str) -> None:
@@ -127,10 +147,10 @@ def _locate(path: Path) -> Path:
         return _in_folder(path)
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; name an existing {_KINDS} file")
-    if path.suffix not in _SUFFIXES:
+    if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: the ending {path.suffix!r} is not known; it must be {_KINDS}")
     if not path.stat().st_size:
-        raise UserError(f"{path}: is empty, 0 bytes; copy or download it again, once this one is deleted")
+        raise UserError(f"{path}: is empty, 0 bytes; copy or download it again (delete it first)")
     return path
 
 
@@ -166,7 +186,7 @@ def _read_safetensors(file: Path, which: Which) -> _Content:
             sections = [name.partition(".")[0] for name in content.keys()]  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{file}: {describe_damage(file, error)}; copy or download it again, once this one is deleted"
+            f"{file}: {describe_damage(file, error)}; copy or download it again (delete it first)"
         ) from error
     if not sections:
         raise UserError(f"{file}: holds no tensors; expected a file of weights")

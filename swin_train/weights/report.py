@@ -1,9 +1,9 @@
 """What became of the weights of a file, in one line."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from swin_train.weights.layouts.dropped import NOTHING, Dropped
+from swin_train.weights.layouts.dropped import Dropped, in_words
 from swin_train.weights.resize import Resized
 
 
@@ -25,7 +25,7 @@ class Report:
     resized: tuple[Resized, ...]
     head: str
     fresh: tuple[str, ...] = ()
-    dropped: Dropped = NOTHING
+    dropped: Dropped = field(default_factory=Dropped)
     layout: str = "official"
     name_changes: tuple[str, ...] = ()
 
@@ -33,7 +33,7 @@ class Report:
         layout = "" if self.layout == "official" else f" ({self.layout} layout)"
         loaded = f"loaded {len(self.kept) + len(self.resized)} tensors{layout}"
         resized = map("resized {}".format, changes(self.resized))
-        return "; ".join([loaded, *self.name_changes, *resized, self.head, *self.dropped.reasons()])
+        return "; ".join([loaded, *self.name_changes, *resized, self.head, *in_words(self.dropped)])
 
 
 def changes(resized: tuple[Resized, ...] | list[Resized]) -> list[str]:

@@ -54,7 +54,7 @@ def _refusal(file: Path, error: Exception) -> str:
             f"was saved with pickle protocol {protocol}, which the safe reader does not take; save it again with "
             "torch.save's default, or as .safetensors, where you trust it"
         )
-    return f"{describe_damage(file, error)}; copy or download it again, once this one is deleted"
+    return f"{describe_damage(file, error)}; copy or download it again (delete it first)"
 
 
 def _beyond_data(file: Path, names: list[str]) -> list[str]:

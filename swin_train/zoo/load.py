@@ -10,7 +10,7 @@ from swin_train.models.swin import SwinTransformer
 from swin_train.models.swin_v2 import SwinTransformerV2
 from swin_train.weights.adapt import adapt, adapt_exactly
 from swin_train.weights.download import local_file
-from swin_train.weights.geometry import Geometry, other_scales
+from swin_train.weights.geometry import Geometry, other_scales, position_scales
 from swin_train.weights.layouts.dropped import Dropped
 from swin_train.weights.read import Weights, read_weights
 from swin_train.weights.report import Report, changes
@@ -33,7 +33,9 @@ def load_pretrained(model: HierarchicalModel, path: str | Path, unneeded: Collec
     """
     weights, geometry = _without(read_weights(local_file(path)), unneeded), geometry_of(model)
     adapted, report = adapt(weights, model.state_dict(), geometry)
-    _warn_of_other_scales(weights, geometry)
+    advice = other_scales(weights.geometry, geometry)
+    if advice:
+        logger.warning("%s: %s", weights, advice)
     model.load_state_dict(adapted, strict=False)  # what is missing is report.fresh and nothing else
     return report
 
@@ -55,12 +57,14 @@ def fit_exactly(model: HierarchicalModel, weights: Weights) -> None:
     state, resized = adapt_exactly(weights, model.state_dict(), geometry)
     if weights.notes:
         logger.info("%s: %s", weights, "; ".join(weights.notes))
+    if isinstance(model, SwinTransformerV2) and weights.geometry.pretrained_windows is None:
+        scales = list(position_scales(geometry.windows or (), geometry.pretrained_windows or ()))
+        logger.warning("%s: does not tell the windows that it was trained in; taken for %s", weights, scales)
     if resized:
         logger.warning("%s: resized %s for maps of another size", weights, ", ".join(changes(resized)))
     elif weights.geometry.windows not in (None, geometry.windows):
         old, new = (list(side.windows or ()) for side in (weights.geometry, geometry))
         logger.warning("%s: used in windows of %s, trained in %s", weights, new, old)
-    _warn_of_other_scales(weights, geometry)
     model.load_state_dict(state)
 
 
@@ -74,11 +78,5 @@ def geometry_of(model: HierarchicalModel) -> Geometry:
 
 def _without(weights: Weights, unneeded: Collection[str]) -> Weights:
     state = {name: tensor for name, tensor in weights.state.items() if name not in unneeded}
-    dropped = weights.dropped + Dropped(unneeded=len(weights.state) - len(state))
+    dropped = weights.dropped + Dropped({"unneeded": len(weights.state) - len(state)})
     return replace(weights, state=state, dropped=dropped)
-
-
-def _warn_of_other_scales(weights: Weights, geometry: Geometry) -> None:
-    advice = other_scales(weights.geometry, geometry)
-    if advice:
-        logger.warning("%s: %s", weights, advice)

@@ -7,16 +7,12 @@ import pytest
 from swin_train.cli.main import main
 from swin_train.weights.read import read_weights
 
-SIZES = {"PATCH_SIZE": 2, "EMBED_DIM": 8, "DEPTHS": [2, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
-
 
 @pytest.mark.parametrize("family", ["swin", "swinv2"])
-def test_a_run_s_weights_are_converted_as_they_lie(family, tiny_opts, assert_equal, tmp_path, capsys):
-    sizes = {f"MODEL__{family.upper()}__{name}": value for name, value in SIZES.items()}
-    if family == "swinv2":
-        sizes["MODEL__SWINV2__PRETRAINED_WINDOW_SIZES"] = [0, 0]
-    changes = {"MODEL__TYPE": family, "TRAIN__EMA_DECAY": 0.5, "TRAIN__EPOCHS": 1, "TRAIN__WARMUP_EPOCHS": 0}
-    opts = tiny_opts(**sizes, **changes)
+def test_a_run_s_weights_are_converted_as_they_lie(
+    family, tiny_opts, shape_of, assert_equal, tmp_path, capsys
+):
+    opts = tiny_opts(**shape_of(family), TRAIN__EMA_DECAY=0.5, TRAIN__EPOCHS=1, TRAIN__WARMUP_EPOCHS=0)
     assert main(["--cfg", "swin_tiny_patch4_window7_224", "--opts", *opts]) == 0
     run = tmp_path / "output/tiny/default"
     step = next((run / "checkpoints").iterdir())

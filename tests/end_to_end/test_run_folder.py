@@ -11,8 +11,8 @@ import pytest
 import swin_train.engine.checkpoint
 from swin_train import load_config, train
 from swin_train.config import output_dir
-from swin_train.engine.commit import verify_folder
 from swin_train.errors import StorageError, UserError
+from swin_train.weights.manifest import verify_folder
 
 
 def test_a_failed_save_ends_the_run_and_leaves_older_checkpoints(tiny_opts, monkeypatch):

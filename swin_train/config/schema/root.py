@@ -85,6 +85,11 @@ class Config(Section):
         return key in self.origins
 
     @property
+    def is_pretraining(self) -> bool:
+        """Whether this configuration is for SimMIM pre-training: it alone masks images."""
+        return self.is_given("DATA.MASK_RATIO") or self.is_given("DATA.MASK_PATCH_SIZE")
+
+    @property
     def num_classes(self) -> int:
         """The classes of a model without data: MODEL.NUM_CLASSES where it is given, else those of DATA.DATASET."""
         is_22k = self.DATA.DATASET == "imagenet22K" and not self.is_given("MODEL.NUM_CLASSES")

@@ -1,22 +1,10 @@
 """The block: a mixing of tokens within windows, then of channels within tokens."""
 
-from typing import Protocol, cast
-
 from torch import Tensor, nn
 
 from swin_train.models.layers.drop_path import DropPath
 from swin_train.models.layers.mlp import Mlp
 from swin_train.models.layers.place import BlockOptions, Place
-
-
-class TokenMixer(Protocol):
-    """What mixes the tokens of a map within windows; a module."""
-
-    window: int
-    shift: int
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to [B, H, W, C]."""
 
 
 class Block(nn.Module):
@@ -25,7 +13,8 @@ class Block(nn.Module):
     Args:
         place: where the block stands.
         options: what all blocks share.
-        mixer: a ``TokenMixer``; it stands under ``mixer_name``, for the names of published weights.
+        mixer: mixes tokens, [B, H, W, C] to [B, H, W, C]; it stands under ``mixer_name``, for the names of
+            published weights.
     """
 
     mixer_name = "attn"
@@ -41,9 +30,9 @@ class Block(nn.Module):
         self.drop_path2 = DropPath(place.drop_path, layer=2 * place.index + 1)
 
     @property
-    def mixer(self) -> TokenMixer:
+    def mixer(self) -> nn.Module:
         """The module that mixes tokens."""
-        return cast(TokenMixer, self.get_submodule(self.mixer_name))
+        return self.get_submodule(self.mixer_name)
 
     def forward(self, x: Tensor, drop_path_keys: Tensor | None = None) -> Tensor:
         """[B, H, W, C] to [B, H, W, C]."""

@@ -1,10 +1,10 @@
 """What a block is told about itself: its place in the model, and what all blocks share."""
 
-import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from swin_train.kernels.window_attention import Padding
+from swin_train.kernels.windows import fit_window
 from swin_train.models.layers.norm import NormLayer
 
 
@@ -16,15 +16,19 @@ class Place:
         dim: channels.
         resolution: height and width of the map that its window is chosen for, in tokens.
         num_heads: divides ``dim``.
+        window: side of its windows, in tokens.
+        shift: by how much its windows are shifted, in tokens; 0 where their side is the smaller one of the map.
         stage: number of its stage, from 0.
         index: number of the block in the model, from 0; it numbers the block's two drop-path layers.
-        is_shifted: whether its windows are shifted by half their side, where one does not cover the map.
+        is_shifted: whether its windows are shifted by half their side, on a map that has room for it.
         drop_path: probability of dropping a branch.
     """
 
     dim: int
     resolution: tuple[int, int]
     num_heads: int
+    window: int
+    shift: int
     stage: int
     index: int
     is_shifted: bool
@@ -35,7 +39,6 @@ class Place:
 class BlockOptions:
     """What all blocks of a model share; see ``HierarchicalModel`` and the families for the meanings."""
 
-    window_size: int
     padding: Padding
     mlp_ratio: float
     drop_rate: float
@@ -48,6 +51,7 @@ def block_places(
     resolutions: Sequence[tuple[int, int]],
     depths: Sequence[int],
     num_heads: Sequence[int],
+    window_size: int,
     drop_path_rate: float,
 ) -> list[list[Place]]:
     """The places of all blocks, stage by stage; every second block of a stage is shifted.
@@ -57,41 +61,24 @@ def block_places(
         resolutions: height and width of each stage's map, in tokens.
         depths: blocks of each stage.
         num_heads: heads of each stage.
+        window_size: side of a window, in tokens; the smaller side of a map bounds it.
         drop_path_rate: probability of dropping a branch in the last block; it rises from 0, linearly.
     """
-    drop_paths = _rising(drop_path_rate, sum(depths))
-    places = []
-    for stage, depth in enumerate(depths):
-        first = sum(depths[:stage])
-        places.append(
-            [
-                Place(
-                    dim=embed_dim * 2**stage,
-                    resolution=resolutions[stage],
-                    num_heads=num_heads[stage],
-                    stage=stage,
-                    index=first + i,
-                    is_shifted=i % 2 == 1,
-                    drop_path=drop_paths[first + i],
-                )
-                for i in range(depth)
-            ]
+    last = max(sum(depths) - 1, 1)
+
+    def place(stage: int, i: int) -> Place:
+        is_shifted, index = i % 2 == 1, sum(depths[:stage]) + i
+        window, shift = fit_window(resolutions[stage], window_size, is_shifted=is_shifted)
+        return Place(
+            dim=embed_dim * 2**stage,
+            resolution=resolutions[stage],
+            num_heads=num_heads[stage],
+            window=window,
+            shift=shift,
+            stage=stage,
+            index=index,
+            is_shifted=is_shifted,
+            drop_path=drop_path_rate * (index / last),
         )
-    return places
 
-
-def _rising(last: float, count: int) -> list[float]:
-    """The float32 values of ``torch.linspace(0, last, count)``, without a tensor: a fake one could not be read.
-
-    They are part of a run's randomness, so they are the same to the bit.
-    """
-    if count == 1:
-        return [0.0]
-    last = _float32(last)
-    step = _float32(last / (count - 1))
-    from_both_ends = [step * i if i < count // 2 else last - step * (count - 1 - i) for i in range(count)]
-    return [_float32(x) for x in from_both_ends]
-
-
-def _float32(x: float) -> float:
-    return ctypes.c_float(x).value
+    return [[place(stage, i) for i in range(depth)] for stage, depth in enumerate(depths)]

@@ -27,7 +27,7 @@ class Stage(nn.Module):
         super().__init__()
         self.dim = blocks[0].place.dim
         self.resolution = blocks[0].place.resolution
-        self.window = blocks[0].mixer.window
+        self.window = blocks[0].place.window
         self.use_checkpoint = use_checkpoint
         self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.downsample = downsample

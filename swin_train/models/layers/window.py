@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +35,7 @@ class ShiftedWindows(nn.Module):
         self.place = place
         self.dim = place.dim
         self.num_heads = place.num_heads
-        self.window, self.shift = fit_window(
-            place.resolution, options.window_size, is_shifted=place.is_shifted
-        )
+        self.window, self.shift = place.window, place.shift
         self.padding = options.padding
         self.attn_drop = options.attn_drop_rate
         self.proj_drop = nn.Dropout(options.drop_rate)
@@ -79,15 +78,14 @@ class ShiftedWindows(nn.Module):
         self.register_buffer(name, compute(), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ShiftedWindows":
-        """Move or cast; in new memory, which ``to_empty`` leaves without values, computed buffers get theirs."""
-        index = self.relative_position_index
+        """Move or cast; computed buffers get their values anew, which ``to_empty`` loses and casts round."""
+        before = dict(self._buffers)
         super()._apply(fn, recurse)
-        if self.relative_position_index is not index:  # a mere cast keeps it
-            for name, compute in self._computed.items():
+        for name, compute in self._computed.items():
+            buffer = self._buffers[name]
+            if buffer is not None and buffer is not before[name]:
                 with torch.device("cpu"):
-                    values = compute()
-                if values is not None:
-                    self.get_buffer(name).copy_(values)
+                    buffer.copy_(cast(Tensor, compute()))
         return self
 
     def bias(self, index: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from swin_train.weights.layouts.spec import ModelSpec
-from swin_train.weights.mismatch import listed
+from swin_train.weights.mismatch import listed_by_kind
 
 _ATTENTION = {
     "swin": ("attn.relative_position_bias_table", "attn.qkv.weight", "attn.proj.weight", "attn.proj.bias"),
@@ -27,14 +27,12 @@ def check_complete(names: Collection[str], spec: ModelSpec) -> None:
     Raises:
         ValueError: a name is missing or unknown; the message says which.
     """
-    if spec.family not in _ATTENTION:  # Swin-MoE's names depend on the library of its experts
+    if spec.family == "swin_moe":  # its names depend on the library of its experts
         return
-    expected = list(_names(spec, has_qkv_bias(names)))
-    missing, known = [name for name in expected if name not in names], set(expected)
-    unknown = [name for name in names if name not in known]
-    problems = [("missing", missing), ("unknown", unknown)]
-    if missing or unknown:
-        found = ". ".join(f"{kind.capitalize()}: {listed(names)}" for kind, names in problems if names)
+    expected = dict.fromkeys(_names(spec, has_qkv_bias(names)))
+    missing = [name for name in expected if name not in names]
+    unknown = [name for name in names if name not in expected]
+    if found := listed_by_kind(missing=missing, unknown=unknown):
         raise ValueError(f"is not a whole Swin of depths {list(spec.depths)}; expected each weight. {found}")
 
 

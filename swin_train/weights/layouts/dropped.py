@@ -1,55 +1,35 @@
 """What of a file is not loaded, and why."""
 
-from dataclasses import dataclass
+from collections import Counter
+from typing import Literal
+
+Reason = Literal["buffers", "pretraining", "key_biases", "counters", "averages", "unneeded"]
+Dropped = Counter[Reason]  # how many tensors of a file stay behind
+
+_WORDS: dict[Reason, tuple[str, str, str]] = {  # for one tensor, for several, and what else is said
+    # Index tables, masks and constants, which a model computes itself.
+    "buffers": ("buffer", "buffers", "(recomputed)"),
+    # The mask token and decoder of masked image modelling.
+    "pretraining": ("tensor", "tensors", "of the pre-training"),
+    # Thirds of biases that torchvision's Swin v2 stores and sets to zero in each forward.
+    "key_biases": ("key bias", "key biases", "(torchvision sets them to zero)"),
+    # How many steps an average of weights is of.
+    "counters": ("counter", "counters", "of the averaging"),
+    # The averaged weights beside the trained ones, where those were asked for.
+    "averages": (
+        "averaged tensor",
+        "averaged tensors",
+        "(--eval takes them with TEST.WEIGHTS ema, convert with --weights ema)",
+    ),
+    # What a model has after the stages whose maps are asked for.
+    "unneeded": ("tensor", "tensors", "that the features do not need"),
+}
 
 
-@dataclass(frozen=True)
-class Dropped:
-    """How many tensors of a file stay behind, by their reason; ``reasons`` says it in words.
-
-    Attributes:
-        buffers: index tables, masks and constants, which a model computes itself.
-        pretraining: the mask token and decoder of masked image modelling.
-        key_biases: thirds of biases that torchvision's Swin v2 stores and sets to zero in each forward.
-        counters: how many steps an average of weights is of.
-        averages: the averaged weights beside the trained ones, where those were asked for.
-        unneeded: what a model has after the stages whose maps are asked for.
-    """
-
-    buffers: int = 0
-    pretraining: int = 0
-    key_biases: int = 0
-    counters: int = 0
-    averages: int = 0
-    unneeded: int = 0
-
-    def __add__(self, other: "Dropped") -> "Dropped":
-        return Dropped(
-            self.buffers + other.buffers,
-            self.pretraining + other.pretraining,
-            self.key_biases + other.key_biases,
-            self.counters + other.counters,
-            self.averages + other.averages,
-            self.unneeded + other.unneeded,
-        )
-
-    def reasons(self) -> list[str]:
-        """One part of a sentence for each reason that there is."""
-        said = (
-            (self.buffers, "buffer", "(recomputed)"),
-            (self.pretraining, "tensor", "of the pre-training"),
-            (self.key_biases, "key bias", "(torchvision sets them to zero)"),
-            (self.counters, "counter", "of the averaging"),
-            (self.averages, "averaged tensor", "(TEST.WEIGHTS ema and convert --weights ema take them)"),
-            (self.unneeded, "tensor", "that the features do not need"),
-        )
-        return [f"dropped {count} {_plural(what, count)} {why}" for count, what, why in said if count]
-
-
-NOTHING = Dropped()
-
-
-def _plural(what: str, count: int) -> str:
-    if count == 1:
-        return what
-    return f"{what}es" if what.endswith("s") else f"{what}s"
+def in_words(dropped: Dropped) -> list[str]:
+    """One part of a sentence for each reason that there is."""
+    return [
+        f"dropped {count} {one if count == 1 else several} {rest}"
+        for reason, (one, several, rest) in _WORDS.items()
+        if (count := dropped[reason])
+    ]

@@ -10,13 +10,12 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
+from swin_train.weights.architecture import BLOCK
 from swin_train.weights.geometry import windows_of
 from swin_train.weights.layouts import limits
-from swin_train.weights.layouts.dropped import NOTHING, Dropped
+from swin_train.weights.layouts.dropped import Dropped, Reason
 from swin_train.weights.layouts.layout import (
-    OFFICIAL_BLOCK,
     Layout,
-    Reason,
     computed,
     is_pretraining,
     put,
@@ -27,7 +26,7 @@ from swin_train.weights.layouts.spec import ModelSpec
 
 _PEER = "huggingface"
 _MODEL = re.compile(r"^(swin|swinv2)\.")  # absent where the model was saved without a head
-_BLOCK = re.compile(r"encoder\.layers\.(\d{1,9})\.blocks\.(\d{1,9})\.")
+_THEIR_BLOCK = re.compile(r"encoder\.layers\.(\d{1,9})\.blocks\.(\d{1,9})\.")
 
 # Their name, ours; the first that fits counts.
 _OUTSIDE_BLOCKS = (
@@ -62,7 +61,7 @@ _PARTS = ("query", "key", "value")
 def recognises(names: Collection[str]) -> bool:
     """Blocks in an encoder, with attention written out."""
     bare = (_MODEL.sub("", name, count=1) for name in names)
-    found = ((name, _BLOCK.match(name)) for name in bare)
+    found = ((name, _THEIR_BLOCK.match(name)) for name in bare)
     return any(
         match and name[match.end() :].startswith(("attention.", "layernorm_before.")) for name, match in found
     )
@@ -72,7 +71,7 @@ def official_name(name: str) -> str:
     """The published name; q, k and v as "attn.query." and so on, which no published layout has."""
     if model := _MODEL.match(name):
         name = name[model.end() :]
-    if block := _BLOCK.match(name):
+    if block := _THEIR_BLOCK.match(name):
         rest = with_prefix_replaced(name[block.end() :], _IN_BLOCKS + _IN_BLOCKS_IN_MEMORY)
         return f"layers.{block[1]}.blocks.{block[2]}.{rest}"
     return with_prefix_replaced(name, _OUTSIDE_BLOCKS)
@@ -88,7 +87,7 @@ def join(published: dict[str, Tensor]) -> tuple[dict[str, Tensor], Dropped]:
     result = dict(published)
     for query in published:
         block, _, kind = query.partition("attn.query.")
-        if not OFFICIAL_BLOCK.fullmatch(block) or kind not in ("weight", "bias"):
+        if not BLOCK.fullmatch(block) or kind not in ("weight", "bias"):
             continue
         attention = f"{block}attn."
         if kind == "bias" and f"{attention}logit_scale" in result:  # v2: the keys have no bias
@@ -97,7 +96,7 @@ def join(published: dict[str, Tensor]) -> tuple[dict[str, Tensor], Dropped]:
         else:
             joined = torch.cat(_taken(result, attention, kind, _PARTS))
             put(result, f"{attention}qkv.{kind}", joined, query)
-    return result, NOTHING
+    return result, Dropped()
 
 
 def from_official(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -170,7 +169,7 @@ def _refuse_other_bounds(spec: ModelSpec) -> None:
 def _huggingface_name(name: str, family: str) -> str:
     if name.startswith("head."):
         return name.replace("head.", "classifier.")
-    if block := OFFICIAL_BLOCK.match(name):
+    if block := BLOCK.match(name):
         rest = with_prefix_replaced(name[block.end() :], swapped(_IN_BLOCKS))
         return f"{family}.encoder.layers.{block[1]}.blocks.{block[2]}.{rest}"
     return f"{family}.{with_prefix_replaced(name, swapped(_OUTSIDE_BLOCKS))}"

@@ -7,10 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from swin_train.errors import UserError
 from swin_train.weights.layouts.complete import has_qkv_bias
 from swin_train.weights.layouts.spec import ModelSpec
 
 _CLASSES = {"swin": "Swin", "swinv2": "Swinv2"}
+_USUAL = {"hidden_act": "gelu", "layer_norm_eps": 1e-5}
 
 
 def huggingface_config(
@@ -93,12 +95,22 @@ def sizes_beside(file: Path) -> dict[str, str]:
 
     Returns:
         JSON by name; nothing where there is no config.json of a Swin. What it leaves out has transformers' default.
+
+    Raises:
+        UserError: it has an activation or a normalisation that is not built here.
     """
     try:
         config = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
-        return {name: json.dumps(size) for name, size in _sizes(config).items()}
+        sizes = {name: json.dumps(size) for name, size in _sizes(config).items()}
     except (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return {}  # of another library, or of nobody
+    for key, usual in _USUAL.items() if sizes else ():
+        if config.get(key, usual) != usual:
+            raise UserError(
+                f"{file.parent / 'config.json'}: {key} is {config[key]!r}, and a Swin here has {usual!r} alone; take "
+                "other weights"
+            )
+    return sizes
 
 
 def _sizes(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,9 +118,7 @@ def _sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     image, window = config.get("image_size", 224), config.get("window_size", 7)
     sizes = {"img_size": image, "window_size": window}
-    if (
-        config["model_type"] == "swinv2"
-    ):  # bounds windows by the rows of its maps, and does so when it is built
+    if config["model_type"] == "swinv2":  # bounds windows by the rows of its maps when it is built
         num_stages = len(config.get("depths", (2, 2, 6, 2)))
         rows = (image[0] if isinstance(image, list) else image) // config.get("patch_size", 4)
         sizes["windows"] = [min(window, rows // 2**stage) for stage in range(num_stages)]

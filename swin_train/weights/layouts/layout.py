@@ -1,21 +1,16 @@
 """What a layout of state dicts is, and how names are exchanged."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
 from swin_train.kernels.window_attention import Padding
-from swin_train.weights.layouts.dropped import NOTHING, Dropped
+from swin_train.weights.layouts.dropped import Dropped, Reason
 from swin_train.weights.layouts.spec import ModelSpec
 from swin_train.weights.values import has_values
 
-Reason = Literal["buffers", "pretraining"]  # a field of ``Dropped``
 State = dict[str, Tensor]
-
-OFFICIAL_BLOCK = re.compile(r"layers\.(\d{1,9})\.blocks\.(\d{1,9})\.")
 
 # Buffers that a model computes itself, by the last part of their names.
 _BUFFERS = frozenset({"relative_position_index", "relative_coords_table", "attn_mask"})
@@ -36,7 +31,7 @@ def computed(name: str, tensor: Tensor) -> Reason | None:
 
 def as_it_is(state: State) -> tuple[State, Dropped]:
     """Join nothing: each tensor is one of the published ones."""
-    return state, NOTHING
+    return state, Dropped()
 
 
 @dataclass(frozen=True)
@@ -80,8 +75,7 @@ class Layout:
         reasons = {name: self.reason_to_drop(name, tensor) for name, tensor in state.items()}
         kept = {name: tensor for name, tensor in state.items() if reasons[name] is None}
         joined, dropped = self.join(renamed(kept, self.official_name))
-        found = list(reasons.values())
-        return joined, dropped + Dropped(found.count("buffers"), found.count("pretraining"))
+        return joined, dropped + Dropped(reason for reason in reasons.values() if reason)
 
 
 def renamed(state: Mapping[str, Tensor], new_name: Callable[[str], str]) -> State:

@@ -1,11 +1,11 @@
 """What other libraries' Swins cannot express. Each function raises ValueError where that is met."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 from torch import Tensor
 
 from swin_train.weights.architecture import TITLES
+from swin_train.weights.geometry import bounded_by_maps, same_factors
 from swin_train.weights.layouts.complete import check_complete
 from swin_train.weights.layouts.spec import ModelSpec
 
@@ -43,7 +43,7 @@ def refuse_absolute_positions(spec: ModelSpec, peer: str) -> None:
 
 def _refuse_scaled_attention(spec: ModelSpec, peer: str) -> None:
     """Attention logits with a factor of their own."""
-    if spec.qk_scales is not None and spec.qk_scales != spec.usual_qk_scales:
+    if spec.qk_scales is not None and not same_factors(spec.qk_scales, spec.usual_qk_scales):
         raise ValueError(
             f"the attention is scaled by {list(spec.qk_scales)} (QK_SCALE), {peer}'s by the head dimension to the "
             f"power of -1/2, {list(spec.usual_qk_scales)}; keep the official layout"
@@ -64,11 +64,21 @@ def refuse_chosen_windows(spec: ModelSpec, peer: str) -> None:
     if spec.windows is None:
         return
     smallest = [min(spec.windows[0], *sides) for sides in spec.maps] if spec.maps else [0] * len(spec.windows)
-    is_rising = any(after > before for before, after in pairwise(spec.windows))
-    if is_rising or any(window < least for window, least in zip(spec.windows, smallest, strict=True)):
+    if not bounded_by_maps(spec.windows) or any(
+        window < least for window, least in zip(spec.windows, smallest, strict=True)
+    ):
         raise ValueError(
             f"the stages' windows are {list(spec.windows)}, {peer} has one size for all, which small maps alone "
             "bound; keep the layout of the file"
+        )
+
+
+def refuse_cut_images(spec: ModelSpec, peer: str) -> None:
+    """Images that are no multiple of the patch, of which the peer cuts off the rest, and this project pads it."""
+    if spec.img_size is not None and any(side % spec.patch_size for side in spec.img_size):
+        raise ValueError(
+            f"images of {spec.img_size[0]} x {spec.img_size[1]} are no multiple of the patches' {spec.patch_size}, and "
+            f"{peer} cuts off the rest, so its logits would be wrong; keep the official layout"
         )
 
 

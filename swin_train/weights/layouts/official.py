@@ -5,17 +5,18 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
+from swin_train.weights.architecture import BLOCK
 from swin_train.weights.layouts import limits
 from swin_train.weights.layouts.complete import check_complete
 from swin_train.weights.layouts.layout import Layout
 from swin_train.weights.layouts.spec import ModelSpec
 
-_BLOCK = re.compile(r"layers\.\d{1,9}\.blocks\.\d{1,9}\.(norm1|norm2|attn|mlp|spatial_mlp)\.")
+_IN_BLOCK = re.compile(BLOCK.pattern + r"(norm1|norm2|attn|mlp|spatial_mlp)\.")
 
 
 def recognises(names: Collection[str]) -> bool:
     """Blocks as the authors name them; timm's are the same, and are to be asked for first."""
-    return any(map(_BLOCK.match, names))
+    return any(map(_IN_BLOCK.match, names))
 
 
 def official_name(name: str) -> str:

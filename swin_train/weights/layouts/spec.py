@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from swin_train.kernels.windows import stage_maps
-from swin_train.weights.architecture import infer_architecture
+from swin_train.weights.architecture import infer_architecture, num_classes
 from swin_train.weights.geometry import Geometry
 
 
@@ -57,19 +57,13 @@ def infer_spec(state: Mapping[str, Tensor], geometry: Geometry) -> ModelSpec:
         ValueError: the state dict is not of a whole Swin.
     """
     found = infer_architecture(state)
-    if found.family is None or found.embed_dim is None or found.patch_size is None or found.in_chans is None:
+    if None in vars(found).values():
         raise ValueError(
             "is not the weights of a Swin; expected patch_embed.proj.weight and stages of blocks"
         )
-    head = state.get("head.weight")
     return ModelSpec(
-        family=found.family,
-        embed_dim=found.embed_dim,
-        depths=found.depths,
-        num_heads=found.num_heads,
-        patch_size=found.patch_size,
-        in_chans=found.in_chans,
-        num_classes=0 if head is None else len(head),
+        **vars(found),
+        num_classes=num_classes(state),
         ape="absolute_pos_embed" in state,
         patch_norm="patch_embed.norm.weight" in state,
         **vars(geometry),

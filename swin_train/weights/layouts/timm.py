@@ -36,6 +36,7 @@ def from_official(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Ten
     """See ``Layout``."""
     limits.refuse_what_no_peer_has(state, spec, _PEER)
     limits.refuse_absolute_positions(spec, _PEER)
+    limits.refuse_cut_images(spec, _PEER)
     limits.refuse_oblong_maps(spec, spec.windows, _PEER)
     return renamed(state, _timm_name)
 

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from swin_train.kernels.relative_position import log_spaced_coordinates, relative_position_index
+from swin_train.weights.architecture import BLOCK
 from swin_train.weights.geometry import position_scales, windows_of
 from swin_train.weights.layouts import limits
 from swin_train.weights.layouts.complete import has_qkv_bias
 from swin_train.weights.layouts.dropped import Dropped
-from swin_train.weights.layouts.layout import OFFICIAL_BLOCK, Layout, put, swapped, with_prefix_replaced
+from swin_train.weights.layouts.layout import Layout, put, swapped, with_prefix_replaced
 from swin_train.weights.layouts.spec import ModelSpec
 
 _PEER = "torchvision"
-_BLOCK = re.compile(r"features\.(\d{1,9})\.(\d{1,9})\.(attn|norm1|norm2|mlp)\.")
+_THEIR_BLOCK = re.compile(r"features\.(\d{1,9})\.(\d{1,9})\.(attn|norm1|norm2|mlp)\.")
 _MERGING = re.compile(r"features\.(\d{1,9})\.(norm|reduction)\.")
 _OFFICIAL_MERGING = re.compile(r"layers\.(\d{1,9})\.downsample\.")
 
@@ -30,12 +31,12 @@ _MLP = (("mlp.0.", "mlp.fc1."), ("mlp.3.", "mlp.fc2."))
 
 def recognises(names: Collection[str]) -> bool:
     """Attention among numbered features."""
-    return any((found := _BLOCK.match(name)) and found[3] == "attn" for name in names)
+    return any((found := _THEIR_BLOCK.match(name)) and found[3] == "attn" for name in names)
 
 
 def official_name(name: str) -> str:
     """Stage i is features 2i + 1, its merging features 2i + 2."""
-    if (found := _BLOCK.match(name)) and int(found[1]) % 2:
+    if (found := _THEIR_BLOCK.match(name)) and int(found[1]) % 2:
         rest = with_prefix_replaced(name[found.start(3) :], _MLP)
         return f"layers.{int(found[1]) // 2}.blocks.{found[2]}.{rest}"
     if (found := _MERGING.match(name)) and int(found[1]) % 2 == 0 < int(found[1]):
@@ -60,13 +61,14 @@ def join(published: dict[str, Tensor]) -> tuple[dict[str, Tensor], Dropped]:
         put(result, f"{block}attn.q_bias", query, name)
         put(result, f"{block}attn.v_bias", value, name)
         num_key_biases += 1
-    return result, Dropped(key_biases=num_key_biases)
+    return result, Dropped({"key_biases": num_key_biases})
 
 
 def from_official(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """See ``Layout``. The buffers are written, because torchvision asks for each of them when it loads."""
     limits.refuse_what_no_peer_has(state, spec, _PEER)
     limits.refuse_absolute_positions(spec, _PEER)
+    limits.refuse_cut_images(spec, _PEER)
     if not has_qkv_bias(state):
         raise ValueError(
             f"q, k, v have no bias, {_PEER}'s always do; choose timm, or keep the official layout"
@@ -140,7 +142,7 @@ def _with_joined_bias(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _torchvision_name(name: str) -> str:
-    if found := OFFICIAL_BLOCK.match(name):
+    if found := BLOCK.match(name):
         rest = with_prefix_replaced(name[found.end() :], swapped(_MLP))
         return f"features.{2 * int(found[1]) + 1}.{found[2]}.{rest}"
     if found := _OFFICIAL_MERGING.match(name):

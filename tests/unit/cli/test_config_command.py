@@ -39,6 +39,13 @@ def test_check_says_that_a_family_is_not_built_yet(capsys: pytest.CaptureFixture
     assert captured.err.startswith("error: MODEL.TYPE is 'swin_moe', which is configured but not built")
 
 
+def test_check_says_that_pre_training_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "simmim_pretrain__swin_base__img192_window6__800ep"
+
+    assert main(["config", "check", "--cfg", name]) == 2
+    assert capsys.readouterr().err.startswith("error: DATA.MASK_RATIO or DATA.MASK_PATCH_SIZE is set: SimMIM")
+
+
 def test_check_warns_of_a_key_that_does_nothing(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

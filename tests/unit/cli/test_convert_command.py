@@ -16,18 +16,19 @@ from swin_train.weights.layouts import LAYOUTS
 from swin_train.weights.read import read_weights
 from swin_train.weights.write import write_weights
 
-SIZES = {"PATCH_SIZE": 2, "EMBED_DIM": 8, "DEPTHS": [2, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
-OPTS = [
-    *("DATA.IMG_SIZE", "16", "MODEL.TYPE", "swinv2"),
-    *(part for name, value in SIZES.items() for part in (f"MODEL.SWINV2.{name}", str(value))),
-]
+
+@pytest.fixture
+def opts(shape_of: Callable) -> list[str]:
+    """The overrides that make a tiny Swin v2."""
+    keys = {"DATA.IMG_SIZE": 16, **shape_of("swinv2")}
+    return [str(part) for pair in keys.items() for part in pair]
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Path:
+def weights(opts: list[str], tmp_path: Path) -> Path:
     """A tiny Swin v2 in a file that tells nothing of its windows."""
     torch.manual_seed(0)
-    model = build_model(load_config(None, OPTS), num_classes=3)
+    model = build_model(load_config(None, opts), num_classes=3)
     write_weights(tmp_path / "w.safetensors", model.state_dict(), {"class_names": '["a", "b", "c"]'})
     return tmp_path / "w.safetensors"
 
@@ -47,9 +48,9 @@ def fail(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 def test_there_and_back_through_every_layout_gives_the_same_weights(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    weights: Path, opts: list[str], assert_equal: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, told = weights, ["--cfg", "swinv2_tiny_patch4_window8_256", "--opts", *OPTS]
+    source, told = weights, ["--cfg", "swinv2_tiny_patch4_window8_256", "--opts", *opts]
     for number, layout in enumerate([*LAYOUTS, "official"]):
         out = tmp_path / f"{number}.safetensors"
         assert main(["convert", str(source), str(out), "--to", layout, *told]) == 0
@@ -60,8 +61,7 @@ def test_there_and_back_through_every_layout_gives_the_same_weights(
     assert lines[0] == f"{tmp_path}/0.safetensors: 62 tensors, official layout (from official)"
     assert lines[2].startswith(f"{tmp_path}/2.safetensors: 65 tensors, torchvision layout (from timm)")
     assert len(lines) == len(LAYOUTS) + 1
-    assert all(torch.equal(tensor, after.state[name]) for name, tensor in before.state.items())
-    assert before.state.keys() == after.state.keys()
+    assert_equal(after.state, before.state)
     assert after.metadata["class_names"] == '["a", "b", "c"]'
 
 

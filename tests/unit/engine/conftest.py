@@ -14,24 +14,11 @@ from swin_train.engine.convert import convert
 from swin_train.errors import UserError
 from swin_train.models.build import build_model
 
-NUM_CLASSES = 3
-SIZES = {"PATCH_SIZE": 2, "EMBED_DIM": 8, "DEPTHS": [2, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
-
-
-def tiny(family: str, **changes: object) -> Config:
-    """A configuration of two stages with maps of 8 x 8 and 4 x 4, and windows of 4 in both."""
-    keys = {"MODEL.TYPE": family, "DATA.IMG_SIZE": 16}
-    keys |= {f"MODEL.{family.upper()}.{name}": value for name, value in SIZES.items()}
-    if family == "swinv2":
-        keys["MODEL.SWINV2.PRETRAINED_WINDOW_SIZES"] = [0, 0]
-    keys |= {name.replace("__", "."): value for name, value in changes.items()}
-    return load_config(None, [part for pair in keys.items() for part in pair])
-
 
 def make_model(cfg: Config) -> nn.Module:
     """A model in which every parameter matters: v2's norms start at zero, and without them nothing would."""
     torch.manual_seed(0)
-    model = build_model(cfg, NUM_CLASSES)
+    model = build_model(cfg, num_classes=3)
     for parameter in model.parameters():
         nn.init.normal_(parameter)
     return model.eval()
@@ -44,9 +31,16 @@ def save_published(path: Path, model: nn.Module) -> Path:
     return path
 
 
-@pytest.fixture(name="tiny")
-def _tiny() -> Callable[..., Config]:
-    return tiny
+@pytest.fixture
+def tiny(shape_of: Callable) -> Callable[..., Config]:
+    """Makes a configuration of two stages with maps of 8 x 8 and 4 x 4, and windows of 4 in both."""
+
+    def make(family: str, **changes: object) -> Config:
+        keys = {"DATA.IMG_SIZE": 16, **shape_of(family)}
+        keys |= {name.replace("__", "."): value for name, value in changes.items()}
+        return load_config(None, [part for pair in keys.items() for part in pair])
+
+    return make
 
 
 @pytest.fixture(name="make_model")
@@ -65,8 +59,8 @@ def family(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def model(family: str) -> nn.Module:
-    """The tiny model of a family."""
+def model(tiny: Callable, family: str) -> nn.Module:
+    """The tiny model of a family, of three classes."""
     return make_model(tiny(family))
 
 
@@ -89,6 +83,12 @@ def fail() -> Callable[..., str]:
         return str(error.value)
 
     return run
+
+
+@pytest.fixture
+def huggingface_files() -> list[str]:
+    """What a folder for Hugging Face holds, by name."""
+    return ["config.json", "model.safetensors", "preprocessor_config.json"]
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from swin_train.engine.commit import DamagedFolder, commit_folder, remove_folder, verify_folder
+from swin_train.engine.commit import commit_folder, remove_folder
+from swin_train.weights.manifest import DamagedFolder, verify_folder
 
 
 def write_two(folder):

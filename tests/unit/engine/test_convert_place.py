@@ -10,9 +10,6 @@ from swin_train.engine.convert import convert
 from swin_train.errors import StorageError
 from swin_train.models.build import build_model
 
-NUM_CLASSES = 3
-FOLDER = ["config.json", "model.safetensors", "preprocessor_config.json"]
-
 
 def test_an_unknown_layout_is_refused(fail: Callable, published: Path, tmp_path: Path) -> None:
     assert fail(published, tmp_path / "w.pth", "mmpretrain") == (
@@ -25,7 +22,11 @@ def test_an_unknown_layout_is_refused(fail: Callable, published: Path, tmp_path:
     [
         ("w.bin", "timm", "the name must end in .safetensors or .pth"),
         ("w", "timm", "the name must end in .safetensors or .pth"),
-        ("w.pt", "huggingface", "the name must end in .safetensors or .pth, or for a folder have no ending"),
+        (
+            "w.pt",
+            "huggingface",
+            "the name must end in .safetensors or .pth, or for a folder in nothing of the kind",
+        ),
     ],
 )
 def test_an_ending_that_tells_no_format(
@@ -70,7 +71,7 @@ def test_nothing_is_overwritten_unless_asked_for(
     convert(published, out, to, cfg=cfg)
     there = out / "model.safetensors" if out.is_dir() else out
     old = there.read_bytes()
-    other = save_published(tmp_path / "other.pth", build_model(cfg, NUM_CLASSES))
+    other = save_published(tmp_path / "other.pth", build_model(cfg, num_classes=3))
 
     assert fail(other, out, to, cfg=cfg) == (
         f"{there}: exists already; choose another name, or replace it with --overwrite"
@@ -81,15 +82,23 @@ def test_nothing_is_overwritten_unless_asked_for(
     assert there.read_bytes() != old
 
 
-def test_a_folder_that_exists_is_filled_whatever_its_name(
-    tiny: Callable, published: Path, family: str, tmp_path: Path
+@pytest.mark.parametrize("before", [[], ["README.md"]])
+def test_a_folder_may_be_called_anything_that_no_file_of_weights_is(
+    tiny: Callable,
+    published: Path,
+    family: str,
+    huggingface_files: list[str],
+    before: list[str],
+    tmp_path: Path,
 ) -> None:
-    (tmp_path / "swin-1.0").mkdir()
-    (tmp_path / "swin-1.0/README.md").touch()
+    out = tmp_path / "swin-1.0"
+    for name in before:
+        out.mkdir()
+        (out / name).touch()
 
-    convert(published, tmp_path / "swin-1.0", "huggingface", cfg=tiny(family))
+    convert(published, out, "huggingface", cfg=tiny(family))
 
-    assert sorted(path.name for path in (tmp_path / "swin-1.0").iterdir()) == ["README.md", *FOLDER]
+    assert sorted(path.name for path in out.iterdir()) == [*before, *huggingface_files]
 
 
 def test_a_folder_whose_weights_were_not_written_has_no_description(

@@ -13,6 +13,7 @@ from swin_train.distributed import Runtime
 from swin_train.engine.evaluate import _named_checkpoint, _warn_of_other_inputs, evaluate_model
 from swin_train.engine.precision import choose_precision
 from swin_train.errors import UserError
+from swin_train.weights.read import Weights
 
 CPU = torch.device("cpu")
 
@@ -89,7 +90,8 @@ def test_a_result_reads_as_one_line():
 def test_inputs_that_differ_from_those_of_the_training_are_said(caplog, now, facts, warning):
     cfg = load_config(None, ["DATA.IMG_SIZE", now, "MODEL.RESUME", "x.safetensors"])
 
-    _warn_of_other_inputs(cfg, {name: json.dumps(value) for name, value in facts.items()})
+    said = {name: json.dumps(value) for name, value in facts.items()}
+    _warn_of_other_inputs(cfg, Weights({}, "x.safetensors", said), is_padded=True)
 
     assert caplog.messages == (
         [f"x.safetensors: evaluated with {warning} of its training"] if warning else []

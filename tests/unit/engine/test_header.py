@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from swin_train.config import load_config
 from swin_train.engine.convert import convert
+from swin_train.engine.evaluate import _warn_of_other_inputs
 from swin_train.engine.header import INPUT_KEYS, cited_facts, cited_geometry
 from swin_train.engine.huggingface_folder import huggingface_processor
 from swin_train.weights import metadata as reading
 from swin_train.weights.geometry import Geometry, read_geometry
+from swin_train.weights.read import Weights
 from swin_train.weights.write import write_weights
 
 NESTED = "[" * 100_000
 NAMES = ("img_size", "interpolation", "crop", "mean", "std", "padding", "class_names", "windows", "qk_scales")
 
 READERS: dict[str, Callable[[Mapping[str, object]], object]] = {
-    "evaluate": lambda header: next((v for name in INPUT_KEYS if (v := reading.value(header, name))), None),
     "processor": huggingface_processor,
     "geometry": lambda header: read_geometry({}, header).img_size,
     "class_names": reading.class_names,
@@ -29,6 +31,17 @@ READERS: dict[str, Callable[[Mapping[str, object]], object]] = {
 @pytest.mark.parametrize("reader", READERS)
 def test_what_is_not_ours_is_as_if_it_were_not_there(reader: str, said: object) -> None:
     assert READERS[reader](dict.fromkeys(NAMES, said)) is None
+
+
+@pytest.mark.parametrize("said", [NESTED, "[[1], [2]]", "{}", '"x"', "-1", "true", 7])
+def test_an_evaluation_warns_of_no_value_that_no_configuration_has(
+    caplog: pytest.LogCaptureFixture, said: object
+) -> None:
+    weights = Weights({}, "w.safetensors", dict.fromkeys(INPUT_KEYS, said))
+
+    _warn_of_other_inputs(load_config(None, []), weights, is_padded=True)
+
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -190,7 +190,7 @@ def step_folder(tiny: Callable, make_model: Callable, family: str, tmp_path: Pat
     tensors = {f"model.{name}": tensor for name, tensor in raw.items()}
     tensors |= {f"ema.{name}": tensor + 1 for name, tensor in raw.items()}
     header = make_header(tiny(family), make_model(tiny(family)), ["a", "b", "c"])
-    content = {"weights": {name: json.loads(value) for name, value in header.items()}}
+    content = {"header": {name: json.loads(value) for name, value in header.items()}}
 
     def write(folder: Path) -> None:
         save_tensors(folder / "state.safetensors", tensors)
@@ -244,10 +244,7 @@ def test_a_damaged_step_folder_is_an_error(fail: Callable, step_folder: Path, tm
     content[-1] ^= 1
     path.write_bytes(content)
 
-    message = fail(step_folder, tmp_path / "w.pth", "timm")
-
-    assert message.startswith(f"{step_folder}: {path} has another SHA-256 than its manifest")
-    assert message.endswith("; give another checkpoint")
+    assert fail(step_folder, tmp_path / "w.pth", "timm").startswith(f"{path} has another SHA-256 than its")
 
 
 def test_what_is_no_swin_is_refused(fail: Callable, tmp_path: Path) -> None:

@@ -25,16 +25,6 @@ SIZES = [(40, 40), (34, 50)]  # in whole windows; padded
 BATCH = 3
 
 
-def configure(family: str, size: tuple[int, int] = (40, 40), **changes: Any) -> Config:
-    section = f"MODEL.{family.upper()}."
-    keys = {"PATCH_SIZE": 2, "EMBED_DIM": 24, "DEPTHS": (2, 3), "NUM_HEADS": (2, 4), "WINDOW_SIZE": 5}
-    keys = {section + key: value for key, value in keys.items()}
-    keys |= {"MODEL.TYPE": family, "DATA.IMG_SIZE": size}
-    keys |= {"MODEL.DROP_PATH_RATE": 0.0, "MODEL.NUM_CLASSES": 10}  # stochastic depth keeps 4 bytes an image
-    keys |= {key.replace("__", ".").replace("SECTION.", section): value for key, value in changes.items()}
-    return load_config(None, [part for item in keys.items() for part in item])
-
-
 def outline_of(cfg: Config) -> Outline:
     return outline(cfg, cfg.MODEL.NUM_CLASSES)
 
@@ -77,7 +67,7 @@ def bytes_of_a_forward_pass(cfg: Config, device: str = "cpu", batch_size: int = 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_formula_is_what_a_forward_pass_on_the_cpu_keeps(
-    family: str, size: tuple[int, int], changes: dict[str, Any], num_frozen_stages: int
+    family: str, size: tuple[int, int], changes: dict[str, Any], num_frozen_stages: int, configure: Callable
 ) -> None:
     cfg = configure(family, size, **changes)
     setting = Setting(is_mixed=False, is_fused=False, num_frozen_stages=num_frozen_stages)
@@ -90,7 +80,7 @@ def test_the_formula_is_what_a_forward_pass_on_the_cpu_keeps(
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_with_checkpointing_the_largest_block_comes_on_top_of_what_is_kept(
-    family: str, size: tuple[int, int]
+    family: str, size: tuple[int, int], configure: Callable
 ) -> None:
     cfg = configure(family, size, TRAIN__USE_CHECKPOINT=True)
     setting = Setting(is_mixed=False, is_fused=False, is_checkpointed=True)
@@ -172,7 +162,7 @@ def memory_efficient_attention(
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_in_mixed_precision_the_formula_is_what_its_rules_keep(
-    family: str, size: tuple[int, int], is_fused: bool, monkeypatch: pytest.MonkeyPatch
+    family: str, size: tuple[int, int], is_fused: bool, monkeypatch: pytest.MonkeyPatch, configure: Callable
 ) -> None:
     autocast = CudaAutocast()
     monkeypatch.setattr(swin_v2, "_without_autocast", lambda device_type: autocast.disabled())
@@ -191,7 +181,7 @@ def test_in_mixed_precision_the_formula_is_what_its_rules_keep(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("family", FAMILIES)
-def test_on_a_gpu_the_formula_is_what_a_forward_pass_keeps(family: str) -> None:
+def test_on_a_gpu_the_formula_is_what_a_forward_pass_keeps(family: str, configure: Callable) -> None:
     cfg = configure(family, (224, 224), SECTION__EMBED_DIM=96, SECTION__WINDOW_SIZE=7)
 
     with torch.autocast("cuda", dtype=torch.bfloat16):
@@ -213,7 +203,7 @@ def test_on_a_gpu_the_formula_is_what_a_forward_pass_keeps(family: str) -> None:
     ids=str,
 )
 def test_parameters_take_what_the_optimizer_and_the_average_keep(
-    keys: dict[str, Any], bytes_per_parameter: int
+    keys: dict[str, Any], bytes_per_parameter: int, configure: Callable
 ) -> None:
     cfg = configure("swin", **keys)
 
@@ -249,7 +239,9 @@ def test_the_estimate_is_for_what_the_configuration_computes_with(
 
 @pytest.mark.parametrize("setting", [ON_CPU, ON_GPU])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_formula_that_is_shown_is_the_one_that_is_computed(family: str, setting: Setting) -> None:
+def test_the_formula_that_is_shown_is_the_one_that_is_computed(
+    family: str, setting: Setting, configure: Callable
+) -> None:
     model, deeper = (
         outline_of(configure(family, (34, 50), SECTION__DEPTHS=depths)) for depths in ((1, 3), (2, 3))
     )

@@ -1,20 +1,9 @@
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
-
-from swin_train.models.swin import SwinTransformer
-
-
-def make_model(**changes: object) -> SwinTransformer:
-    torch.manual_seed(0)
-    sizes = {"embed_dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window_size": 2, "num_classes": 5}
-    return SwinTransformer(**{"img_size": 16, "patch_size": 2, **sizes, **changes})
-
-
-def make_images(count: int, *shape: int) -> torch.Tensor:
-    return torch.randn(count, *(shape or (3, 16, 16)), generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(
@@ -29,28 +18,28 @@ def make_images(count: int, *shape: int) -> torch.Tensor:
         {"window_size": 8},
     ],
 )
-def test_every_variant_trains(variant: dict) -> None:
+def test_every_variant_trains(variant: dict, make_model: Callable, make_images: Callable) -> None:
     model = make_model(**variant)
 
-    model(make_images(2)).square().sum().backward()
+    model(make_images()).square().sum().backward()
 
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_rectangular_images_and_other_channels_work() -> None:
+def test_rectangular_images_and_other_channels_work(make_model: Callable, make_images: Callable) -> None:
     model = make_model(img_size=(8, 16), in_chans=1)
 
-    assert model(make_images(2, 1, 8, 16)).shape == (2, 5)
+    assert model(make_images(8, 16, channels=1)).shape == (2, 5)
 
 
-def test_without_classes_the_model_gives_features() -> None:
+def test_without_classes_the_model_gives_features(make_model: Callable, make_images: Callable) -> None:
     model = make_model(num_classes=0)
 
-    assert model(make_images(2)).shape == (2, 16)
+    assert model(make_images()).shape == (2, 16)
     assert not any(name.startswith("head") for name in model.state_dict())
 
 
-def test_initial_weights_are_the_paper_s() -> None:
+def test_initial_weights_are_the_paper_s(make_model: Callable) -> None:
     model = make_model(embed_dim=64, num_heads=(2, 4), window_size=8, ape=True)
 
     linear = model.layers[0].blocks[0].mlp.fc1
@@ -62,9 +51,11 @@ def test_initial_weights_are_the_paper_s() -> None:
     assert not model.norm.bias.any()
 
 
-def test_drop_path_follows_each_sample_s_key_not_its_place() -> None:
+def test_drop_path_follows_each_sample_s_key_not_its_place(
+    make_model: Callable, make_images: Callable
+) -> None:
     model = make_model(drop_path_rate=0.9)
-    images, keys = make_images(6), torch.arange(6) * 1_000_003
+    images, keys = make_images(count=6), torch.arange(6) * 1_000_003
     order = torch.tensor([3, 0, 5, 1, 4, 2])
 
     out = model(images, keys)
@@ -76,7 +67,7 @@ def test_drop_path_follows_each_sample_s_key_not_its_place() -> None:
     assert not torch.allclose(model(images, keys + 1), out)
 
 
-def test_each_drop_path_has_its_own_number_in_forward_order() -> None:
+def test_each_drop_path_has_its_own_number_in_forward_order(make_model: Callable) -> None:
     model = make_model(drop_path_rate=0.3)
 
     blocks = [block for stage in model.layers for block in stage.blocks]
@@ -84,15 +75,17 @@ def test_each_drop_path_has_its_own_number_in_forward_order() -> None:
     assert [b.drop_path1.probability for b in blocks] == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
-def test_evaluation_drops_nothing() -> None:
+def test_evaluation_drops_nothing(make_model: Callable, make_images: Callable) -> None:
     model = make_model(drop_path_rate=0.9).eval()
-    images = make_images(2)
+    images = make_images()
 
     assert torch.equal(model(images, torch.arange(2)), model(images))
 
 
 @pytest.mark.parametrize("num_stages", [1, 2])
-def test_frozen_stages_keep_their_weights_and_stay_in_evaluation(num_stages: int) -> None:
+def test_frozen_stages_keep_their_weights_and_stay_in_evaluation(
+    num_stages: int, make_model: Callable
+) -> None:
     model = make_model(drop_path_rate=0.5, ape=True)
 
     model.freeze_stages(num_stages)
@@ -107,7 +100,7 @@ def test_frozen_stages_keep_their_weights_and_stay_in_evaluation(num_stages: int
     assert model.head.training
 
 
-def test_freezing_all_but_the_head_leaves_the_head() -> None:
+def test_freezing_all_but_the_head_leaves_the_head(make_model: Callable) -> None:
     model = make_model()
 
     model.freeze_all_but_head()
@@ -116,7 +109,7 @@ def test_freezing_all_but_the_head_leaves_the_head() -> None:
     assert [m for m in model.children() if m.training] == [model.head]
 
 
-def test_a_copy_of_a_frozen_model_is_frozen_by_itself() -> None:
+def test_a_copy_of_a_frozen_model_is_frozen_by_itself(make_model: Callable) -> None:
     model = make_model()
     model.freeze_all_but_head()
 
@@ -126,7 +119,7 @@ def test_a_copy_of_a_frozen_model_is_frozen_by_itself() -> None:
     assert twin._frozen[0] is twin.patch_embed
 
 
-def test_freezing_again_trains_what_is_no_longer_frozen() -> None:
+def test_freezing_again_trains_what_is_no_longer_frozen(make_model: Callable) -> None:
     model, fresh = make_model(), make_model()
     model.freeze_all_but_head()
     model.freeze_stages(2)
@@ -139,13 +132,13 @@ def test_freezing_again_trains_what_is_no_longer_frozen() -> None:
 
 
 @pytest.mark.parametrize("num_stages", [0, 3, True, 1.0])
-def test_freezing_stages_that_do_not_exist_is_refused(num_stages: object) -> None:
+def test_freezing_stages_that_do_not_exist_is_refused(num_stages: object, make_model: Callable) -> None:
     message = rf"cannot freeze {num_stages} stages; expected a whole number, 1\.\.2"
     with pytest.raises(ValueError, match=message):
         make_model().freeze_stages(num_stages)
 
 
-def test_freezing_all_but_a_missing_head_is_refused() -> None:
+def test_freezing_all_but_a_missing_head_is_refused(make_model: Callable) -> None:
     with pytest.raises(ValueError, match="the model has no head"):
         make_model(num_classes=0).freeze_all_but_head()
 
@@ -162,24 +155,28 @@ def test_freezing_all_but_a_missing_head_is_refused() -> None:
         ({"num_heads": (2, 3)}, "stage 1 has 16 channels, no multiple of 3 heads"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused(sizes: dict, message: str) -> None:
+def test_sizes_that_do_not_fit_are_refused(sizes: dict, message: str, make_model: Callable) -> None:
     with pytest.raises(ValueError, match=message):
         make_model(**sizes)
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 0, 16), (16, 16)])
-def test_images_of_other_channels_or_none_are_refused_naming_both(shape: tuple[int, ...]) -> None:
+def test_images_of_other_channels_or_none_are_refused_naming_both(
+    shape: tuple[int, ...], make_model: Callable
+) -> None:
     with pytest.raises(ValueError, match=r"shape \(2, .*the model takes \[batch, 3, height, width\]"):
         make_model()(torch.zeros(2, *shape))
 
 
 @pytest.mark.parametrize("keys", [torch.arange(3), torch.zeros(2)])
-def test_keys_of_another_shape_or_type_are_refused(keys: torch.Tensor) -> None:
+def test_keys_of_another_shape_or_type_are_refused(
+    keys: torch.Tensor, make_model: Callable, make_images: Callable
+) -> None:
     with pytest.raises(ValueError, match=r"expected torch.int64 \(2,\), one key per image"):
-        make_model()(make_images(2), keys)
+        make_model()(make_images(), keys)
 
 
-def test_norm_layer_replaces_every_norm() -> None:
+def test_norm_layer_replaces_every_norm(make_model: Callable) -> None:
     class Norm(nn.LayerNorm):
         pass
 

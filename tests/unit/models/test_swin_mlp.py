@@ -1,16 +1,15 @@
-import torch
-from torch import nn
+from collections.abc import Callable
 
-from swin_train.models.layers.place import BlockOptions, Place
+import torch
+
+from swin_train.models.layers.place import block_places
 from swin_train.models.swin_mlp import SpatialMlp, SwinMlp
 
 
 def make_mixer(resolution: tuple[int, int], *, is_shifted: bool) -> SpatialMlp:
     torch.manual_seed(0)
-    place = Place(
-        dim=4, resolution=resolution, num_heads=2, stage=0, index=1, is_shifted=is_shifted, drop_path=0.0
-    )
-    return SpatialMlp(place, BlockOptions(3, "reference", 4.0, 0.0, 0.0, nn.LayerNorm))
+    [places] = block_places(4, [resolution], [2], [2], window_size=3, drop_path_rate=0.0)
+    return SpatialMlp(places[is_shifted])
 
 
 def test_each_head_mixes_the_tokens_of_a_window_by_its_own_weights() -> None:
@@ -47,9 +46,9 @@ def test_the_map_s_borders_never_meet() -> None:
     assert not changed[:, 1:].any()
 
 
-def test_every_weight_is_trained() -> None:
-    model = SwinMlp(16, 2, num_classes=5, embed_dim=8, depths=(2, 2), num_heads=(2, 4), window_size=4)
+def test_every_weight_is_trained(make_model: Callable, make_images: Callable) -> None:
+    model = make_model(SwinMlp)
 
     assert model.layers[0].blocks[1].spatial_mlp.weight.shape == (2 * 16, 16, 1)
-    model(torch.randn(2, 3, 16, 16)).square().sum().backward()
+    model(make_images()).square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())

@@ -1,4 +1,6 @@
 import copy
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -9,10 +11,9 @@ from swin_train.kernels.relative_position import gather_bias
 from swin_train.models.swin_v2 import CosineWindowAttention, SwinTransformerV2
 
 
-def make_model(**changes: object) -> SwinTransformerV2:
-    torch.manual_seed(0)
-    sizes = {"embed_dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4, "num_classes": 5}
-    return SwinTransformerV2(**{"img_size": 16, "patch_size": 2, **sizes, **changes})
+@pytest.fixture
+def make_model(make_model: Callable) -> Callable[..., SwinTransformerV2]:
+    return partial(make_model, SwinTransformerV2)
 
 
 def first_attention(model: SwinTransformerV2) -> CosineWindowAttention:
@@ -21,10 +22,7 @@ def first_attention(model: SwinTransformerV2) -> CosineWindowAttention:
     return attention
 
 
-IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-
-
-def test_branches_start_as_nothing_and_weights_as_the_paper_s() -> None:
+def test_branches_start_as_nothing_and_weights_as_the_paper_s(make_model: Callable) -> None:
     model = make_model()
 
     for stage in model.layers:
@@ -36,16 +34,18 @@ def test_branches_start_as_nothing_and_weights_as_the_paper_s() -> None:
 
 
 @pytest.mark.parametrize("pretrained", [(), (1, 1)])
-def test_a_window_of_one_token_gives_numbers(pretrained: tuple[int, ...]) -> None:
+def test_a_window_of_one_token_gives_numbers(
+    pretrained: tuple[int, ...], make_model: Callable, make_images: Callable
+) -> None:
     model = make_model(img_size=4, pretrained_window_sizes=pretrained)  # maps of 2 x 2 and 1 x 1
     assert [stage.window for stage in model.layers] == [2, 1]
 
-    model(torch.randn(2, 3, 4, 4)).sum().backward()
+    model(make_images(4, 4)).sum().backward()
 
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_the_scale_of_the_logits_is_bounded_by_a_hundred() -> None:
+def test_the_scale_of_the_logits_is_bounded_by_a_hundred(make_model: Callable) -> None:
     attention = first_attention(make_model())
     with torch.no_grad():
         attention.logit_scale.fill_(50.0)
@@ -53,7 +53,7 @@ def test_the_scale_of_the_logits_is_bounded_by_a_hundred() -> None:
     assert attention.scale().flatten().tolist() == pytest.approx([100.0, 100.0])
 
 
-def test_keys_have_no_bias() -> None:
+def test_keys_have_no_bias(make_model: Callable) -> None:
     attention = first_attention(make_model())
     torch.nn.init.ones_(attention.q_bias)
     torch.nn.init.ones_(attention.v_bias)
@@ -63,22 +63,24 @@ def test_keys_have_no_bias() -> None:
     assert qkv.flatten().tolist() == pad_token.tolist() == [1.0] * 8 + [0.0] * 8 + [1.0] * 8
 
 
-def test_without_bias_there_are_no_bias_parameters() -> None:
+def test_without_bias_there_are_no_bias_parameters(make_model: Callable, make_images: Callable) -> None:
     model = make_model(qkv_bias=False)
 
     assert not any(name.endswith(("q_bias", "v_bias", "qkv.bias")) for name in model.state_dict())
-    model(IMAGES).sum().backward()
+    model(make_images()).sum().backward()
 
 
 @pytest.mark.parametrize("windows", [(6,), (12, 12, 6)])
-def test_windows_of_the_pre_training_are_one_for_each_stage(windows: tuple[int, ...]) -> None:
+def test_windows_of_the_pre_training_are_one_for_each_stage(
+    windows: tuple[int, ...], make_model: Callable
+) -> None:
     with pytest.raises(
         ValueError, match=rf"pretrained_window_sizes \[{windows[0]}.*one window for each of the 2"
     ):
         make_model(pretrained_window_sizes=windows)
 
 
-def test_biases_are_computed_in_full_precision_under_autocast() -> None:
+def test_biases_are_computed_in_full_precision_under_autocast(make_model: Callable) -> None:
     attention = first_attention(make_model())
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -91,7 +93,7 @@ class TestBiasesInEvaluation:
     """The biases are computed once, and again exactly when they would come out otherwise."""
 
     @pytest.fixture
-    def model(self) -> SwinTransformerV2:
+    def model(self, make_model: Callable) -> SwinTransformerV2:
         return make_model().eval()
 
     @pytest.fixture
@@ -106,16 +108,20 @@ class TestBiasesInEvaluation:
         return attention.bias(attention.relative_position_index)
 
     @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-    def test_are_computed_once(self, model: SwinTransformerV2, count: list[int], mode: type) -> None:
+    def test_are_computed_once(
+        self, model: SwinTransformerV2, count: list[int], mode: type, make_images: Callable
+    ) -> None:
         with mode():
             for _ in range(3):
-                model(IMAGES)
+                model(make_images())
 
         assert len(count) == 1
 
-    def test_are_computed_each_time_with_gradients(self, model: SwinTransformerV2, count: list[int]) -> None:
+    def test_are_computed_each_time_with_gradients(
+        self, model: SwinTransformerV2, count: list[int], make_images: Callable
+    ) -> None:
         for _ in range(2):
-            model(IMAGES).sum().backward()
+            model(make_images()).sum().backward()
 
         assert len(count) == 2
         assert first_attention(model).cpb_mlp[0].weight.grad is not None
@@ -206,7 +212,7 @@ class TestBiasesInEvaluation:
             for side in (16, 4, 16):
                 assert model(torch.zeros(1, 3, side, side)).isfinite().all()
 
-    def test_of_a_model_made_in_inference_mode_are_never_kept(self) -> None:
+    def test_of_a_model_made_in_inference_mode_are_never_kept(self, make_model: Callable) -> None:
         with torch.inference_mode():
             model = make_model().eval()
             before = self.bias(model)

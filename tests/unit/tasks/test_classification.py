@@ -36,6 +36,13 @@ def losses(tiny_opts, logits, targets, **changes):
     return task.loss(Fixed(logits), Batch(torch.zeros(6, 3, 16, 16), targets, torch.zeros(6), 6))
 
 
+def test_pre_training_is_refused(tiny_opts):
+    with pytest.raises(
+        UserError, match=r"SimMIM pre-training is configured but not trained by this version yet"
+    ):
+        build_task(load_config(None, tiny_opts(DATA__MASK_RATIO=0.6)))
+
+
 def test_cross_entropy_smooths_labels_as_timm_does(tiny_opts, logits):
     own = losses(tiny_opts, logits, LABELS)
 

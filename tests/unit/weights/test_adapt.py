@@ -27,7 +27,9 @@ def exact(state: dict[str, Tensor], target: dict[str, Tensor], old: tuple | None
 def test_equal_shapes_go_over_unchanged(small_state: Callable) -> None:
     state = small_state()
 
-    adapted, report = adapt(weights_of(state, dropped=Dropped(17, 2)), small_state(), UNKNOWN)
+    adapted, report = adapt(
+        weights_of(state, dropped=Dropped(buffers=17, pretraining=2)), small_state(), UNKNOWN
+    )
 
     assert all(torch.equal(adapted[name], state[name]) for name in state)
     assert report.kept == tuple(state)
@@ -70,7 +72,7 @@ def test_the_report_reads_as_the_issue_has_it(whole_state: Callable) -> None:
     state = whole_state(**sizes, windows=(7,) * 4, classes=21841)
     target = whole_state(**sizes, windows=(12,) * 4, classes=1000)
 
-    _, report = adapt(weights_of(state, dropped=Dropped(17)), target, UNKNOWN)
+    _, report = adapt(weights_of(state, dropped=Dropped(buffers=17)), target, UNKNOWN)
     _, of_timm = adapt(weights_of(state, layout="timm"), target, UNKNOWN)
 
     line = "resized 12 bias tables 13x13 -> 23x23 (bicubic); head 21841 -> 1000 by the 22K map"
@@ -89,11 +91,11 @@ def test_maps_that_are_not_square_are_interpolated_where_they_are_known(small_st
 
 @pytest.mark.parametrize("family", ["swinv2", "swin_mlp"])
 def test_other_families_have_nothing_to_interpolate(
-    whole_state: Callable, assert_same: Callable, family: str
+    whole_state: Callable, assert_equal: Callable, family: str
 ) -> None:
     adapted, report = adapt(weights_of(whole_state(family)), whole_state(family), UNKNOWN)
 
-    assert_same(adapted, whole_state(family))
+    assert_equal(adapted, whole_state(family))
     assert str(report) == f"loaded {len(adapted)} tensors; head of 5 classes kept"
 
 
@@ -137,13 +139,13 @@ def test_heads_may_be_missing_on_either_side(small_state: Callable, without_head
     assert neither.head == "no head"
 
 
-def test_evaluation_takes_equal_shapes_as_they_are(whole_state: Callable, assert_same: Callable) -> None:
+def test_evaluation_takes_equal_shapes_as_they_are(whole_state: Callable, assert_equal: Callable) -> None:
     for family in ("swin", "swinv2", "swin_mlp"):
         state = whole_state(family)
 
         adapted, resized = exact(state, whole_state(family), (4, 4), (4, 4))
 
-        assert_same(adapted, state)
+        assert_equal(adapted, state)
         assert resized == []
 
 

@@ -195,6 +195,13 @@ def test_another_kind_of_url_is_an_error() -> None:
     )
 
 
+def test_an_empty_path_is_an_error() -> None:
+    with pytest.raises(
+        UserError, match=r"^the path of the weights is empty; give that of a file, a folder of a run,"
+    ):
+        local_file("")
+
+
 def test_a_cache_that_cannot_be_written(site: Any, cache: Path) -> None:
     cache.parent.mkdir(parents=True)
     cache.write_text("a file in the way")

@@ -1,11 +1,19 @@
 from collections.abc import Callable, Sequence
-from math import log2
+from itertools import product
+from math import log2, sqrt
 
 import pytest
 import torch
 from torch import Tensor
 
-from swin_train.weights.geometry import UNKNOWN, Geometry, other_scales, position_scales, read_geometry
+from swin_train.weights.geometry import (
+    UNKNOWN,
+    Geometry,
+    bounded_by_maps,
+    other_scales,
+    position_scales,
+    read_geometry,
+)
 
 
 def coords_table(window: int, scale: int) -> Tensor:
@@ -171,6 +179,22 @@ def test_what_was_fine_tuned_already_keeps_its_first_windows() -> None:
     assert "PRETRAINED_WINDOW_SIZES to [12, 12, 12, 6]" in str(
         other_scales(found, Geometry((24, 24, 24, 12), (16, 16, 16, 8)))
     )
+
+
+def test_windows_are_known_as_those_that_maps_bound() -> None:
+    maps = [[-(-side // 2**stage) for stage in range(3)] for side in range(1, 100)]
+    bounded = {tuple(min(window, side) for side in sides) for window in range(1, 9) for sides in maps}
+
+    assert {windows for windows in product(range(1, 9), repeat=3) if bounded_by_maps(windows)} == bounded
+
+
+def test_factors_are_the_same_but_for_rounding() -> None:
+    usual = Geometry(qk_scales=(8**-0.5, 8**-0.5))
+
+    assert other_scales(Geometry(qk_scales=(1 / sqrt(8), 1 / sqrt(8))), usual) is None
+    assert str(other_scales(Geometry(qk_scales=(0.35, 0.35)), usual)).endswith("MODEL.SWIN.QK_SCALE to 0.35")
+    assert str(other_scales(Geometry(qk_scales=(0.5, 0.25)), usual)).endswith("MODEL.SWIN.QK_SCALE to null")
+    assert other_scales(usual, Geometry(qk_scales=(8**-0.5,))) is None  # of features
 
 
 def test_a_stage_of_single_patches_has_no_scale_to_keep() -> None:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from swin_train.errors import UserError
-from swin_train.weights.mismatch import check_same_architecture
+from swin_train.weights.geometry import Geometry
+from swin_train.weights.mismatch import check_same_architecture, check_same_classes, check_same_computation
 
 TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
 
@@ -112,10 +113,36 @@ def test_another_family_is_refused_by_its_name(
 def test_the_spatial_weights_of_another_window_are_refused(whole_state: Callable) -> None:
     message = (
         r"w.pth: has windows \[4, 2\], the model \[4, 4\], and a Swin-MLP's spatial weights cannot be interpolated; "
-        r"set MODEL.SWIN_MLP.WINDOW_SIZE to 4 and DATA.IMG_SIZE to that of the file"
+        r"set MODEL.SWIN_MLP.WINDOW_SIZE to 4 and a DATA.IMG_SIZE whose maps hold such windows"
     )
     with pytest.raises(UserError, match=message):
         check_same_architecture(whole_state("swin_mlp", windows=(4, 2)), whole_state("swin_mlp"), "w.pth")
+
+
+def test_windows_that_are_each_stage_s_own_are_refused_with_the_reason() -> None:
+    message = (
+        r"^w.pth: each stage has a window of its own, \[4, 4, 8, 4\]; the model's are of one size, bounded by maps "
+        r"alone, \[8, 8, 8, 4\]; fine-tune with --pretrained$"
+    )
+    with pytest.raises(UserError, match=message):
+        check_same_computation(Geometry((4, 4, 8, 4)), Geometry((8, 8, 8, 4), window_size=8), "swin", "w.pth")
+
+
+@pytest.mark.parametrize("family", ["swin", "swin_mlp"])
+def test_windows_that_differ_by_what_maps_bound_are_one_model(family: str) -> None:
+    check_same_computation(Geometry((7, 7, 4, 2)), Geometry((7, 4, 2, 1), window_size=7), family, "w.pth")
+    check_same_computation(Geometry((4, 2), window_size=7), Geometry((7, 4), window_size=7), family, "w.pth")
+
+
+def test_a_head_on_one_side_alone_is_refused(whole_state: Callable, without_head: Callable) -> None:
+    with pytest.raises(
+        UserError, match=r"^w.pth: has no head, the model a head of 5 classes; fine-tune with"
+    ):
+        check_same_classes(without_head(whole_state()), whole_state(), "w.pth")
+    with pytest.raises(
+        UserError, match=r"^w.pth: has a head of 5 classes, the model no head; fine-tune with"
+    ):
+        check_same_classes(whole_state(), without_head(whole_state()), "w.pth")
 
 
 @pytest.mark.parametrize("name", [TABLE, "absolute_pos_embed", "head.weight", "patch_embed.proj.weight"])

@@ -50,7 +50,7 @@ def test_prefixes_of_wrappers_go(prefix: str) -> None:
     ["module.", "_orig_mod.", "ema.", "model.", "net.", "network.", "backbone.", "model._orig_mod.backbone."],
 )
 def test_prefixes_that_all_names_share_go_in_every_layout_and_are_said(
-    whole_state: Callable, assert_same: Callable, layout: str, classes: int, prefix: str, in_layout: Callable
+    whole_state: Callable, assert_equal: Callable, layout: str, classes: int, prefix: str, in_layout: Callable
 ) -> None:
     state = in_layout(whole_state(classes=classes), layout)
 
@@ -58,7 +58,7 @@ def test_prefixes_that_all_names_share_go_in_every_layout_and_are_said(
 
     assert plain.layout is LAYOUTS[layout]
     assert plain.state.keys() == state.keys()
-    assert_same(plain.layout.to_official(plain.state)[0], whole_state(classes=classes))
+    assert_equal(plain.layout.to_official(plain.state)[0], whole_state(classes=classes))
     parts = ", ".join(f"'{part}.'" for part in prefix.split(".")[:-1])
     assert plain.changes == (f"names without {parts}",)
 
@@ -69,12 +69,12 @@ def test_names_that_are_as_they_were_need_no_word(whole_state: Callable, in_layo
 
 
 def test_the_maps_of_a_detector_are_read_without_their_holder(
-    whole_state: Callable, assert_same: Callable
+    whole_state: Callable, assert_equal: Callable
 ) -> None:
     """``StageFeatures`` has no norm and no head."""
     state = {name: tensor for name, tensor in whole_state(classes=0).items() if not name.startswith("norm.")}
 
-    assert_same(plain_names(prefixed(state, "model.")).state, state)
+    assert_equal(plain_names(prefixed(state, "model.")).state, state)
 
 
 def test_blocks_compiled_one_by_one_get_their_names_back() -> None:
@@ -85,13 +85,13 @@ def test_blocks_compiled_one_by_one_get_their_names_back() -> None:
 
 
 def test_the_older_name_of_the_position_bias_is_read_and_said(
-    whole_state: Callable, assert_same: Callable
+    whole_state: Callable, assert_equal: Callable
 ) -> None:
     state = whole_state("swinv2")
 
     plain = plain_names({name.replace("cpb_mlp", "rpe_mlp"): tensor for name, tensor in state.items()})
 
-    assert_same(plain.state, state)
+    assert_equal(plain.state, state)
     assert plain.changes == ("rpe_mlp read as cpb_mlp",)
 
 
@@ -122,25 +122,25 @@ def test_the_counter_of_an_average_is_dropped_and_counted() -> None:
     assert plain.dropped == Dropped(counters=1)
 
 
-def test_only_the_encoder_of_a_pre_training_is_kept(whole_state: Callable, assert_same: Callable) -> None:
+def test_only_the_encoder_of_a_pre_training_is_kept(whole_state: Callable, assert_equal: Callable) -> None:
     encoder = prefixed(whole_state(classes=0), "encoder.")
     others = {k: torch.zeros(1) for k in ("encoder.mask_token", "decoder.0.weight", "decoder.0.bias")}
 
     plain = plain_names(encoder | others)
 
     assert plain.layout is LAYOUTS["official"]
-    assert_same(plain.state, whole_state(classes=0))
+    assert_equal(plain.state, whole_state(classes=0))
     assert plain.dropped == Dropped(pretraining=3)
     assert plain.changes == ("names without 'encoder.'",)
 
 
-def test_a_pre_training_that_a_trainer_held_is_read(whole_state: Callable, assert_same: Callable) -> None:
+def test_a_pre_training_that_a_trainer_held_is_read(whole_state: Callable, assert_equal: Callable) -> None:
     encoder = prefixed(whole_state(classes=0), "model.encoder.")
     others = {k: torch.zeros(1) for k in ("model.encoder.mask_token", "model.decoder.0.weight")}
 
     plain = plain_names(encoder | others)
 
-    assert_same(plain.state, whole_state(classes=0))
+    assert_equal(plain.state, whole_state(classes=0))
     assert plain.changes == ("names without 'model.', 'encoder.'",)
 
 
@@ -247,6 +247,21 @@ def test_mmpretrain_is_named() -> None:
         names("backbone.stages.0.blocks.0.attn.w_msa.qkv.weight")
 
 
+def test_stages_as_timm_s_features_call_them_are_read_and_said(
+    whole_state: Callable, in_layout: Callable, assert_equal: Callable
+) -> None:
+    state = in_layout(whole_state(), "timm")
+    flat = {name.replace("layers.", "layers_", 1): tensor for name, tensor in state.items()}
+
+    plain, nested = plain_names(flat), plain_names(prefixed(flat, "model."))
+
+    for found in (plain, nested):
+        assert_equal(found.state, state)
+        assert found.layout.name == "timm"
+    assert plain.changes == ("layers_N read as layers.N",)
+    assert nested.changes == ("names without 'model.'", "layers_N read as layers.N")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("prefix", ["teacher.", "student.backbone.", "net.visual.trunk."])
 def test_an_unknown_prefix_before_all_names_is_named(
@@ -255,8 +270,8 @@ def test_an_unknown_prefix_before_all_names_is_named(
     state = prefixed(in_layout(whole_state(), layout), prefix)
 
     message = (
-        rf"^all {len(state)} names begin with '{prefix}', which no wrapper that is known adds; save those tensors "
-        rf"without it, each as name.removeprefix\('{prefix}'\)$"
+        rf"^the names of a Swin begin with '{prefix}'; save the weights of the Swin alone, each as "
+        rf"name.removeprefix\('{prefix}'\)$"
     )
     with pytest.raises(ValueError, match=message):
         plain_names(state)
@@ -266,9 +281,10 @@ def test_an_unknown_prefix_before_all_names_is_named(
 def test_a_prefix_beside_other_parts_is_named(whole_state: Callable, outer: str) -> None:
     state = prefixed(prefixed(whole_state(), "backbone.") | {"neck.conv.weight": torch.zeros(1)}, outer)
 
-    with pytest.raises(
-        ValueError, match=rf"^{len(state) - 1} of its {len(state)} names begin with '{outer}backbone\.'"
-    ):
+    message = (
+        rf"of a Swin begin with '{outer}backbone\.', beside others such as {outer}neck.conv.weight; save the"
+    )
+    with pytest.raises(ValueError, match=message):
         plain_names(state)
 
 

@@ -10,7 +10,11 @@ from swin_train.errors import UserError
 from swin_train.weights.read import read_weights
 from swin_train.weights.write import write_weights
 
-STATE = {"norm.weight": torch.arange(3.0), "head.bias": torch.ones(2)}
+STATE = {
+    "layers.0.blocks.0.norm1.weight": torch.ones(2),
+    "norm.weight": torch.arange(3.0),
+    "head.bias": torch.ones(2),
+}
 SPARSE = pytest.mark.filterwarnings("ignore:Validating sparse tensor:UserWarning")  # of torch.load
 STORAGE = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")  # of quantized tensors
 
@@ -39,7 +43,7 @@ def test_another_ending_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.onnx").touch()
 
     with pytest.raises(
-        UserError, match=r"the ending '.onnx' is not known; it must be .safetensors, .pth, .pt or .bin"
+        UserError, match=r"the ending '.onnx' is not known; it must be .safetensors, .pth, .pt, .bin or .ckpt"
     ):
         read_weights(tmp_path / "w.onnx")
 
@@ -69,7 +73,7 @@ def test_what_is_not_a_checkpoint_is_refused(tmp_path: Path, content: object, me
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    write_weights(tmp_path / "w.safetensors", {"norm.weight": torch.tensor([1.0, float("nan")])}, {})
+    write_weights(tmp_path / "w.safetensors", STATE | {"norm.weight": torch.tensor([1.0, float("nan")])}, {})
 
     with pytest.raises(UserError, match=r"norm.weight holds values that are not finite in float32; take an"):
         read_weights(tmp_path / "w.safetensors")
@@ -78,7 +82,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [1e300, -1e39])
 def test_weights_that_only_float64_can_hold_are_refused(tmp_path: Path, value: float) -> None:
     large = torch.tensor([1.0, value], dtype=torch.float64)
-    write_weights(tmp_path / "w.safetensors", {"norm.weight": large}, {})
+    write_weights(tmp_path / "w.safetensors", STATE | {"norm.weight": large}, {})
 
     with pytest.raises(UserError, match=r"norm.weight holds values that are not finite in float32"):
         read_weights(tmp_path / "w.safetensors")
@@ -122,14 +126,14 @@ def test_a_weight_that_is_not_dense_floating_point_is_refused(
 
 
 def test_an_integer_weight_of_a_safetensors_file_is_refused(tmp_path: Path) -> None:
-    write_weights(tmp_path / "w.safetensors", {"norm.weight": torch.ones(2, dtype=torch.int8)}, {})
+    write_weights(tmp_path / "w.safetensors", STATE | {"norm.weight": torch.ones(2, dtype=torch.int8)}, {})
 
     with pytest.raises(UserError, match=r"w.safetensors: norm.weight is torch.int8"):
         read_weights(tmp_path / "w.safetensors")
 
 
 def test_an_empty_weight_is_refused(tmp_path: Path) -> None:
-    write_weights(tmp_path / "w.safetensors", {"norm.weight": torch.ones(0, 1)}, {})
+    write_weights(tmp_path / "w.safetensors", STATE | {"norm.weight": torch.ones(0, 1)}, {})
 
     with pytest.raises(UserError, match=r"norm.weight has the shape \(0, 1\) and no values"):
         read_weights(tmp_path / "w.safetensors")
@@ -164,7 +168,7 @@ def test_a_weight_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prefix", "message"),
     [
-        ("teacher.", r"w.pth: all \d+ names begin with 'teacher.', which no wrapper"),
+        ("teacher.", r"w.pth: the names of a Swin begin with 'teacher.'; save the weights of the Swin alone"),
         ("backbone.stages.0.blocks.0.attn.w_msa.", r"w.pth: is of mmpretrain"),
     ],
 )

@@ -1,5 +1,6 @@
 import sys
 import types
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -38,35 +39,23 @@ def test_windows_and_shifts_are_the_reference_s() -> None:
     assert shifts(at_256) == [[(16, 0), (16, 8)], [(16, 0), (16, 8)], [(16, 0)] * 6, [(8, 0), (8, 0)]]
 
 
-def test_checkpointed_stage_has_the_same_gradients() -> None:
+def test_checkpointed_stage_has_the_same_gradients(make_model: Callable, make_images: Callable) -> None:
     def gradients(use_checkpoint: bool) -> list[torch.Tensor]:
-        torch.manual_seed(0)
-        model = SwinTransformer(
-            8,
-            2,
-            num_classes=2,
-            embed_dim=8,
-            depths=(2,),
-            num_heads=(2,),
-            window_size=2,
-            drop_rate=0.5,
-            drop_path_rate=0.5,
-            use_checkpoint=use_checkpoint,
-        )
-        model(torch.ones(4, 3, 8, 8), torch.arange(4)).sum().backward()
+        model = make_model(drop_rate=0.5, drop_path_rate=0.5, use_checkpoint=use_checkpoint)
+        model(make_images(count=4), torch.arange(4)).sum().backward()
         return [p.grad for p in model.parameters()]
 
     torch.testing.assert_close(gradients(True), gradients(False), rtol=0, atol=0)
 
 
-def test_checkpointing_is_left_out_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = SwinTransformer(
-        8, 2, embed_dim=8, depths=(2,), num_heads=(2,), window_size=2, use_checkpoint=True
-    ).eval()
+def test_checkpointing_is_left_out_in_evaluation(
+    make_model: Callable, make_images: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(use_checkpoint=True).eval()
     monkeypatch.setattr("swin_train.models.layers.stage.checkpoint", None)
 
     assert isinstance(model.layers[0], Stage)
-    model(torch.zeros(1, 3, 8, 8))
+    model(make_images())
 
 
 def test_layer_norm_is_torch_s_unless_fused_is_asked_for() -> None:
@@ -82,7 +71,9 @@ def test_fused_layer_norm_without_apex_falls_back_and_says_so(
     assert "NVIDIA's apex is not installed; torch's LayerNorm is used instead" in caplog.text
 
 
-def test_fused_layer_norm_is_apex_s_where_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fused_layer_norm_is_apex_s_where_installed(
+    make_model: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class FusedLayerNorm(nn.LayerNorm):
         pass
 
@@ -91,7 +82,7 @@ def test_fused_layer_norm_is_apex_s_where_installed(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "apex", types.ModuleType("apex"))
     monkeypatch.setitem(sys.modules, "apex.normalization", module)
 
-    model = SwinTransformer(8, 2, embed_dim=8, depths=(1,), num_heads=(2,), norm_layer=layer_norm(fused=True))
+    model = make_model(depths=(1,), num_heads=(2,), norm_layer=layer_norm(fused=True))
 
     norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm)]
     assert len(norms) == 4

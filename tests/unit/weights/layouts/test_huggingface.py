@@ -54,12 +54,12 @@ def test_files_and_models_of_transformers_are_read(whole_state: Callable, family
 
 
 @pytest.mark.parametrize("family", ["swin", "swinv2"])
-def test_a_file_of_transformers_comes_back_from_ours(assert_same: Callable, family: str) -> None:
+def test_a_file_of_transformers_comes_back_from_ours(assert_equal: Callable, family: str) -> None:
     theirs = file_of(family)
 
     ours = HUGGINGFACE.to_official(theirs)[0]
 
-    assert_same(HUGGINGFACE.from_official(ours, infer_spec(ours, Geometry())), theirs)
+    assert_equal(HUGGINGFACE.from_official(ours, infer_spec(ours, Geometry())), theirs)
 
 
 def test_query_key_and_value_are_joined_in_this_order() -> None:
@@ -88,10 +88,10 @@ def test_what_masked_image_modelling_adds_is_dropped(family: str) -> None:
         f"{BLOCK}attention.relative_position_bias.relative_position_index",
     ],
 )
-def test_the_index_tables_of_older_files_are_dropped(assert_same: Callable, name: str) -> None:
+def test_the_index_tables_of_older_files_are_dropped(assert_equal: Callable, name: str) -> None:
     index = {name: torch.zeros(16, 16, dtype=torch.int64)}
 
-    assert_same(
+    assert_equal(
         HUGGINGFACE.to_official(file_of("swin") | index)[0], HUGGINGFACE.to_official(file_of("swin"))[0]
     )
 

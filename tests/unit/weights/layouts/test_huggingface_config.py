@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from swin_train.errors import UserError
 from swin_train.weights.geometry import Geometry, read_geometry
 from swin_train.weights.layouts import ModelSpec, infer_spec
 from swin_train.weights.layouts.huggingface_config import huggingface_config, sizes_beside
 
-FACTS = ModelSpec(
+SPEC = ModelSpec(
     family="swinv2",
     embed_dim=96,
     depths=(2, 2, 18, 2),
@@ -40,7 +41,7 @@ def state(
 
 
 def test_a_swin_v2_is_described_whole() -> None:
-    assert huggingface_config(state(), FACTS) == {
+    assert huggingface_config(state(), SPEC) == {
         "model_type": "swinv2",
         "architectures": ["Swinv2ForImageClassification"],
         "image_size": 256,
@@ -60,11 +61,11 @@ def test_a_swin_v2_is_described_whole() -> None:
 
 
 def test_a_swin_v1_has_no_windows_of_pretraining() -> None:
-    facts = replace(
-        FACTS, family="swin", windows=(7,) * 4, pretrained_windows=None, img_size=(224, 448), ape=True
+    spec = replace(
+        SPEC, family="swin", windows=(7,) * 4, pretrained_windows=None, img_size=(224, 448), ape=True
     )
 
-    config = huggingface_config(state(bias="attn.qkv.bias"), facts)
+    config = huggingface_config(state(bias="attn.qkv.bias"), spec)
 
     assert config["architectures"] == ["SwinForImageClassification"]
     assert (config["image_size"], config["window_size"]) == ([224, 448], 7)
@@ -73,7 +74,7 @@ def test_a_swin_v1_has_no_windows_of_pretraining() -> None:
 
 
 def test_a_model_without_head_or_bias() -> None:
-    config = huggingface_config(state(bias="attn.qkv.weight"), replace(FACTS, num_classes=0), ["cat"])
+    config = huggingface_config(state(bias="attn.qkv.weight"), replace(SPEC, num_classes=0), ["cat"])
 
     assert config["architectures"] == ["Swinv2Model"]
     assert config["qkv_bias"] is False
@@ -83,11 +84,11 @@ def test_a_model_without_head_or_bias() -> None:
 def test_half_precision_is_named() -> None:
     halves = {name: tensor.half() for name, tensor in state().items()}
 
-    assert huggingface_config(halves, FACTS)["torch_dtype"] == "float16"
+    assert huggingface_config(halves, SPEC)["torch_dtype"] == "float16"
 
 
 def test_classes_are_named_both_ways() -> None:
-    config = huggingface_config(state(), replace(FACTS, num_classes=2), ["cat", "dog"])
+    config = huggingface_config(state(), replace(SPEC, num_classes=2), ["cat", "dog"])
 
     assert config["id2label"] == {"0": "cat", "1": "dog"}
     assert config["label2id"] == {"cat": 0, "dog": 1}
@@ -98,7 +99,7 @@ def test_classes_are_named_both_ways() -> None:
     ("hidden", "ratio"), [((192, 384, 768, 1536), 2.0), ((260, 521, 1042, 2085), 2085 / 768)]
 )
 def test_a_ratio_that_rounds_down_to_the_hidden_channels_is_found(hidden: tuple, ratio: float) -> None:
-    assert huggingface_config(state(hidden=hidden), FACTS)["mlp_ratio"] == ratio
+    assert huggingface_config(state(hidden=hidden), SPEC)["mlp_ratio"] == ratio
 
 
 @pytest.mark.parametrize(
@@ -118,19 +119,19 @@ def test_a_ratio_that_rounds_down_to_the_hidden_channels_is_found(hidden: tuple,
 )
 def test_what_is_not_known_is_an_error(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=rf"^{re.escape(message)}$"):
-        huggingface_config(state(), replace(FACTS, **changes))
+        huggingface_config(state(), replace(SPEC, **changes))
 
 
 def test_mlps_without_a_common_ratio_are_an_error() -> None:
     with pytest.raises(
         ValueError, match=r"have \[384, 768, 1536, 768\] hidden channels for \[96, 192, 384, 768\]"
     ):
-        huggingface_config(state(hidden=(384, 768, 1536, 768)), FACTS)
+        huggingface_config(state(hidden=(384, 768, 1536, 768)), SPEC)
 
 
 def test_names_for_other_classes_are_an_error() -> None:
     with pytest.raises(ValueError, match="the file names 2 classes, and its head has 1000; take"):
-        huggingface_config(state(), FACTS, ["cat", "dog"])
+        huggingface_config(state(), SPEC, ["cat", "dog"])
 
 
 @pytest.mark.parametrize(
@@ -174,6 +175,25 @@ def test_sizes_are_read_from_a_configuration(tmp_path: Path, config: object, tol
     found = sizes_beside(tmp_path / "model.safetensors")
 
     assert {name: json.loads(value) for name, value in found.items()} == told
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "usual"), [("hidden_act", "relu", "gelu"), ("layer_norm_eps", 0.1, 1e-05)]
+)
+def test_a_configuration_of_another_computation_is_refused(
+    tmp_path: Path, key: str, value: object, usual: object
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": "swin", key: value}))
+
+    with pytest.raises(UserError) as error:
+        sizes_beside(tmp_path / "model.safetensors")
+
+    assert str(error.value) == (
+        f"{file}: {key} is {value!r}, and a Swin here has {usual!r} alone; take other weights"
+    )
+    file.write_text(json.dumps({"model_type": "vit", key: value}))
+    assert sizes_beside(tmp_path / "model.safetensors") == {}
 
 
 def test_what_this_project_writes_is_read_back(whole_state: Callable, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What holds for every layout: it is recognised, and each value comes back from it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ GEOMETRY = Geometry((4, 4), (0, 0))
 @pytest.mark.parametrize("family", ["swin", "swinv2"])
 @pytest.mark.parametrize("sizes", [{}, {"classes": 0}, {"depths": (1, 1, 3), "num_heads": (2, 4, 4)}])
 def test_weights_go_to_each_layout_and_come_back_to_the_bit(
-    whole_state: Callable, assert_same: Callable, layout: str, family: str, sizes: dict
+    whole_state: Callable, assert_equal: Callable, layout: str, family: str, sizes: dict
 ) -> None:
     windows = (4,) * len(sizes.get("depths", (2, 1)))
     state = whole_state(family, windows=windows, **sizes)
@@ -25,29 +26,29 @@ def test_weights_go_to_each_layout_and_come_back_to_the_bit(
     there = LAYOUTS[layout].from_official(state, infer_spec(state, Geometry(windows, (0,) * len(windows))))
 
     assert recognise(there) is LAYOUTS[layout]
-    assert_same(LAYOUTS[layout].to_official(there)[0], state)
+    assert_equal(LAYOUTS[layout].to_official(there)[0], state)
 
 
-def test_the_official_layout_says_all_that_a_swin_has(whole_state: Callable, assert_same: Callable) -> None:
+def test_the_official_layout_says_all_that_a_swin_has(whole_state: Callable, assert_equal: Callable) -> None:
     for family in ("swin", "swinv2", "swin_mlp"):
         state = whole_state(family, **SIZES)
 
         there = LAYOUTS["official"].from_official(state, infer_spec(state, GEOMETRY))
 
         assert recognise(there) is LAYOUTS["official"]
-        assert_same(LAYOUTS["official"].to_official(there)[0], state)
+        assert_equal(LAYOUTS["official"].to_official(there)[0], state)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_model_of_one_stage_comes_back_too(
-    whole_state: Callable, assert_same: Callable, layout: str
+    whole_state: Callable, assert_equal: Callable, layout: str
 ) -> None:
     state = whole_state(depths=(2,), num_heads=(2,), windows=(4,))
 
     there = LAYOUTS[layout].from_official(state, infer_spec(state, Geometry((4,))))
 
     assert recognise(there) is LAYOUTS[layout]
-    assert_same(LAYOUTS[layout].to_official(there)[0], state)
+    assert_equal(LAYOUTS[layout].to_official(there)[0], state)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_other_models_are_of_no_layout(names: list[str]) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_weight_that_is_missing_or_unknown_is_named(whole_state: Callable, layout: str) -> None:
     state = whole_state()
-    facts = infer_spec(state, GEOMETRY)
+    spec = infer_spec(state, GEOMETRY)
     del state["layers.1.blocks.0.norm1.bias"]
 
     message = (
@@ -77,10 +78,17 @@ def test_a_weight_that_is_missing_or_unknown_is_named(whole_state: Callable, lay
         r"Unknown: stray.0, .*, stray.9 and 1 more$"
     )
     with pytest.raises(ValueError, match=message):
-        LAYOUTS[layout].from_official(state | {f"stray.{i}": torch.zeros(1) for i in range(11)}, facts)
+        LAYOUTS[layout].from_official(state | {f"stray.{i}": torch.zeros(1) for i in range(11)}, spec)
 
 
-def test_a_file_that_is_no_swin_has_no_facts(whole_state: Callable) -> None:
+def test_a_family_whose_names_are_not_written_down_is_not_let_through(whole_state: Callable) -> None:
+    state = whole_state()
+
+    with pytest.raises(KeyError, match="swinv3"):
+        LAYOUTS["official"].from_official(state, replace(infer_spec(state, GEOMETRY), family="swinv3"))
+
+
+def test_a_file_that_is_no_swin_has_no_spec(whole_state: Callable) -> None:
     with pytest.raises(
         ValueError, match=r"is not the weights of a Swin; expected patch_embed.proj.weight and"
     ):
@@ -89,18 +97,18 @@ def test_a_file_that_is_no_swin_has_no_facts(whole_state: Callable) -> None:
         infer_spec({n: t for n, t in whole_state().items() if not n.startswith("patch")}, GEOMETRY)
 
 
-def test_facts_are_read_off_weights_and_what_the_file_told(whole_state: Callable) -> None:
-    facts = infer_spec(whole_state(**SIZES), Geometry((4, 2), None, (17, 32)))
+def test_the_spec_is_read_off_weights_and_what_the_file_told(whole_state: Callable) -> None:
+    spec = infer_spec(whole_state(**SIZES), Geometry((4, 2), None, (17, 32)))
 
-    assert (facts.family, facts.embed_dim, facts.depths, facts.num_heads) == ("swin", 8, (2, 1), (2, 4))
-    assert (facts.patch_size, facts.in_chans, facts.num_classes) == (2, 1, 5)
-    assert (facts.ape, facts.patch_norm, facts.windows) == (True, False, (4, 2))
-    assert facts.maps == ((9, 16), (5, 8))
+    assert (spec.family, spec.embed_dim, spec.depths, spec.num_heads) == ("swin", 8, (2, 1), (2, 4))
+    assert (spec.patch_size, spec.in_chans, spec.num_classes) == (2, 1, 5)
+    assert (spec.ape, spec.patch_norm, spec.windows) == (True, False, (4, 2))
+    assert spec.maps == ((9, 16), (5, 8))
     assert infer_spec(whole_state(classes=0), GEOMETRY).num_classes == 0
     assert infer_spec(whole_state(), GEOMETRY).maps is None
 
 
-def test_files_of_the_authors_may_bring_buffers(whole_state: Callable, assert_same: Callable) -> None:
+def test_files_of_the_authors_may_bring_buffers(whole_state: Callable, assert_equal: Callable) -> None:
     state = whole_state("swinv2")
     buffers = {
         f"layers.0.blocks.1.{name}": torch.zeros(1)
@@ -109,20 +117,20 @@ def test_files_of_the_authors_may_bring_buffers(whole_state: Callable, assert_sa
 
     weights, dropped = LAYOUTS["official"].to_official(state | buffers)
 
-    assert_same(weights, state)
+    assert_equal(weights, state)
     assert dropped == Dropped(buffers=3)
 
 
 def test_a_mixture_of_experts_stays_in_the_official_layout(
-    whole_state: Callable, assert_same: Callable
+    whole_state: Callable, assert_equal: Callable
 ) -> None:
     state = whole_state() | {"layers.1.blocks.0.mlp._moe_layer.experts.batched_fc1_w": torch.zeros(1)}
-    facts = infer_spec(state, GEOMETRY)
+    spec = infer_spec(state, GEOMETRY)
 
-    assert_same(LAYOUTS["official"].from_official(state, facts), state)
+    assert_equal(LAYOUTS["official"].from_official(state, spec), state)
     for peer in ("timm", "torchvision", "huggingface"):
         with pytest.raises(ValueError, match=f"{peer} has no Swin-MoE; keep the official layout"):
-            LAYOUTS[peer].from_official(state, facts)
+            LAYOUTS[peer].from_official(state, spec)
 
 
 def test_each_layout_says_how_its_library_pads() -> None:
@@ -155,7 +163,7 @@ def test_each_layout_says_how_its_library_pads() -> None:
 )
 def test_a_name_that_merely_resembles_one_of_the_layout_stays_for_the_report(
     whole_state: Callable,
-    assert_same: Callable,
+    assert_equal: Callable,
     in_layout: Callable,
     family: str,
     layout: str,
@@ -166,7 +174,7 @@ def test_a_name_that_merely_resembles_one_of_the_layout_stays_for_the_report(
 
     found, _ = LAYOUTS[layout].to_official(in_layout(state, layout) | {stray: extra})
 
-    assert_same(found, state | {published: extra})
+    assert_equal(found, state | {published: extra})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from math import sqrt
 
 import pytest
 
@@ -33,6 +34,21 @@ def test_no_peer_leaves_the_patch_embedding_unnormalised(whole_state: Callable, 
     message = rf"not normalised \(PATCH_NORM is off\), {to}'s always is; keep the official layout"
     with pytest.raises(ValueError, match=message):
         convert(whole_state, to, family, sizes={"patch_norm": False})
+
+
+@pytest.mark.parametrize("to", ["timm", "torchvision"])
+@pytest.mark.parametrize("family", ["swin", "swinv2"])
+def test_images_that_a_peer_cuts_are_refused(whole_state: Callable, to: str, family: str) -> None:
+    message = (
+        rf"images of 32 x 33 are no multiple of the patches' 2, and {to} cuts off the rest, so its logits"
+    )
+    with pytest.raises(ValueError, match=message):
+        convert(whole_state, to, family, img_size=(32, 33))
+
+
+@pytest.mark.parametrize("to", PEERS)
+def test_the_usual_scale_is_known_but_for_rounding(whole_state: Callable, to: str) -> None:
+    convert(whole_state, to, qk_scales=(1 / sqrt(4), 1 / sqrt(4) + 1e-12))
 
 
 @pytest.mark.parametrize("to", PEERS)
@@ -126,14 +142,14 @@ def test_what_torchvision_s_tables_need_and_the_file_does_not_tell_is_asked_for(
     whole_state: Callable,
 ) -> None:
     state = whole_state("swinv2")
-    facts = infer_spec(state, Geometry())
+    spec = infer_spec(state, Geometry())
 
     with pytest.raises(ValueError, match=r"tables for the window, which .* does not tell; .* by --cfg"):
-        LAYOUTS["torchvision"].from_official(state, facts)
+        LAYOUTS["torchvision"].from_official(state, spec)
     with pytest.raises(ValueError, match=r"scales the position bias by the window itself, .* by --cfg"):
-        LAYOUTS["torchvision"].from_official(state, replace(facts, windows=(4, 4)))
-    LAYOUTS["timm"].from_official(state, facts)
-    LAYOUTS["huggingface"].from_official(state, facts)
+        LAYOUTS["torchvision"].from_official(state, replace(spec, windows=(4, 4)))
+    LAYOUTS["timm"].from_official(state, spec)
+    LAYOUTS["huggingface"].from_official(state, spec)
 
 
 OBLONG = r"map of stage 1 is 4 x 8, of which one side fits into a window of 4; {} bounds and shifts .* by each side"

@@ -1,36 +1,20 @@
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 import torchvision
-from torch import nn
-from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
 
 from swin_train.weights.geometry import Geometry, read_geometry
 from swin_train.weights.layouts import LAYOUTS, infer_spec
 
 TORCHVISION = LAYOUTS["torchvision"]
-TINY = {
-    "embed_dim": 96,
-    "depths": (2, 2, 6, 2),
-    "num_heads": (3, 6, 12, 24),
-    "patch_size": 4,
-    "classes": 1000,
-}
-V2: dict[str, Any] = {"block": SwinTransformerBlockV2, "downsample_layer": PatchMergingV2}
-
-
-def small(family: str, window: int = 4) -> nn.Module:
-    options = V2 if family == "swinv2" else {}
-    return SwinTransformer([2, 2], 8, [2, 1], [2, 4], [window, window], num_classes=5, **options)
 
 
 @pytest.mark.parametrize(("family", "window", "name"), [("swin", 7, "swin_t"), ("swinv2", 8, "swin_v2_t")])
 def test_names_and_shapes_are_those_of_torchvision_s_models(
-    whole_state: Callable, family: str, window: int, name: str
+    whole_state: Callable, swin_t: dict, family: str, window: int, name: str
 ) -> None:
-    state = whole_state(family, **TINY | {"windows": (window,) * 4})
+    state = whole_state(family, **swin_t, windows=(window,) * 4)
     with torch.device("meta"):
         model = getattr(torchvision.models, name)()
 
@@ -45,21 +29,24 @@ def test_names_and_shapes_are_those_of_torchvision_s_models(
 @pytest.mark.parametrize("family", ["swin", "swinv2"])
 @pytest.mark.parametrize("window", [2, 3, 4, 7, 8, 12, 16, 24])
 def test_buffers_are_written_to_the_bit_as_torchvision_computes_them(
-    whole_state: Callable, family: str, window: int
+    whole_state: Callable, peer_model: Callable, family: str, window: int
 ) -> None:
     state = whole_state(family, windows=(window, window))
 
     written = TORCHVISION.from_official(state, infer_spec(state, Geometry((window, window), (0, 0))))
 
-    buffers = {name: buffer for name, buffer in small(family, window).named_buffers() if "relative" in name}
+    theirs = peer_model("torchvision", family, window_size=window)
+    buffers = {name: buffer for name, buffer in theirs.named_buffers() if "relative" in name}
     assert len(buffers) == (6 if family == "swinv2" else 3)
     for name, buffer in buffers.items():
         torch.testing.assert_close(written[name], buffer, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("family", ["swin", "swinv2"])
-def test_a_model_of_torchvision_comes_back_from_ours(assert_same: Callable, family: str) -> None:
-    theirs = small(family).state_dict()
+def test_a_model_of_torchvision_comes_back_from_ours(
+    assert_equal: Callable, peer_model: Callable, family: str
+) -> None:
+    theirs = peer_model("torchvision", family).state_dict()
     for name in [name for name in theirs if name.endswith("qkv.bias")]:
         query, key, value = theirs[name].chunk(3)
         query.fill_(1.0)
@@ -69,12 +56,12 @@ def test_a_model_of_torchvision_comes_back_from_ours(assert_same: Callable, fami
     ours = TORCHVISION.to_official(theirs)[0]
     back = TORCHVISION.from_official(ours, infer_spec(ours, Geometry((4, 4), (0, 0))))
 
-    assert_same(back, theirs)
+    assert_equal(back, theirs)
 
 
-def test_the_key_bias_of_swin_v2_goes_and_that_of_v1_stays() -> None:
+def test_the_key_bias_of_swin_v2_goes_and_that_of_v1_stays(peer_model: Callable) -> None:
     for family, kept in (("swin", ["qkv.bias"]), ("swinv2", ["q_bias", "v_bias"])):
-        theirs = small(family).state_dict()
+        theirs = peer_model("torchvision", family).state_dict()
         bias = theirs["features.1.1.attn.qkv.bias"].copy_(torch.arange(24.0))
 
         ours = TORCHVISION.to_official(theirs)[0]
@@ -86,8 +73,10 @@ def test_the_key_bias_of_swin_v2_goes_and_that_of_v1_stays() -> None:
 
 
 @pytest.mark.parametrize("shape", [(7,), (), (3, 8)])
-def test_a_bias_that_has_no_three_parts_is_refused(shape: tuple[int, ...]) -> None:
-    theirs = small("swinv2").state_dict() | {"features.1.0.attn.qkv.bias": torch.zeros(shape)}
+def test_a_bias_that_has_no_three_parts_is_refused(peer_model: Callable, shape: tuple[int, ...]) -> None:
+    theirs = peer_model("torchvision", "swinv2").state_dict() | {
+        "features.1.0.attn.qkv.bias": torch.zeros(shape)
+    }
 
     with pytest.raises(
         ValueError, match=r"layers.0.blocks.0.attn.qkv.bias has the shape .*; expected three parts"
@@ -95,8 +84,8 @@ def test_a_bias_that_has_no_three_parts_is_refused(shape: tuple[int, ...]) -> No
         TORCHVISION.to_official(theirs)
 
 
-def test_the_buffers_of_a_file_tell_the_windows() -> None:
-    theirs = small("swinv2").state_dict()
+def test_the_buffers_of_a_file_tell_the_windows(peer_model: Callable) -> None:
+    theirs = peer_model("torchvision", "swinv2").state_dict()
     named = {TORCHVISION.official_name(name): tensor for name, tensor in theirs.items()}
 
     assert read_geometry(named, {}) == Geometry((4, 4), (0, 0))

@@ -1,0 +1,56 @@
+"""The SHA-256 of every file in a folder: written when it is complete, compared when it is read.
+
+No format of torch notices a flipped bit in a tensor.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+_MANIFEST = "MANIFEST.json"
+
+
+class DamagedFolder(Exception):
+    """A folder whose files are not those of its manifest."""
+
+
+def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+    """List the files that ``folder`` holds now, beside ``facts``, which are JSON values.
+
+    Raises:
+        OSError: a file cannot be read, or the manifest not written.
+    """
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in sorted(folder.iterdir())
+    }
+    (folder / _MANIFEST).write_text(json.dumps({**facts, "files": files}, indent=1), encoding="utf-8")
+
+
+def verify_folder(folder: Path) -> dict[str, Any]:
+    """Check every file of a folder against its manifest, and return the manifest.
+
+    Raises:
+        DamagedFolder: the manifest or a file is missing, or differs.
+    """
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        files = manifest["files"].items()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedFolder(f"{folder / _MANIFEST} cannot be read ({error})") from None
+    for name, fact in files:
+        path = folder / name
+        if not path.is_file():
+            raise DamagedFolder(f"{path} is missing")
+        if path.stat().st_size != fact["bytes"]:
+            raise DamagedFolder(f"{path} has {path.stat().st_size} bytes instead of {fact['bytes']}")
+        if sha256_of(path) != fact["sha256"]:
+            raise DamagedFolder(f"{path} has another SHA-256 than its manifest: its content is damaged")
+    return manifest
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

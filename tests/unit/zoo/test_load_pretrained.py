@@ -1,0 +1,55 @@
+"""Fine-tuning starts from what fits of a file, and reports the rest."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from swin_train.models.hierarchical import HierarchicalModel
+from swin_train.weights.write import write_weights
+from swin_train.zoo.load import load_pretrained
+
+
+def test_pretrained_weights_go_into_a_larger_window_with_a_fresh_head(
+    make_model: Callable, tmp_path: Path
+) -> None:
+    source = make_model(seed=1, img_size=8, window_size=2)
+    write_weights(tmp_path / "w.safetensors", source.state_dict(), {})
+    model = make_model(seed=2, num_classes=7)
+    head = model.head.weight.clone()
+
+    report = load_pretrained(model, tmp_path / "w.safetensors")
+
+    assert str(report) == (
+        "loaded 48 tensors; resized 3 bias tables 3x3 -> 7x7 (bicubic); "
+        "head of 7 classes fresh (the file has 5)"
+    )
+    assert torch.equal(model.head.weight, head)
+    assert torch.equal(model.norm.weight, source.norm.weight)
+
+
+def test_a_published_file_with_buffers_is_loaded_and_counted(
+    make_model: Callable, tmp_path: Path, source: HierarchicalModel
+) -> None:
+    buffers = {name: t for name, t in source.named_buffers() if t is not None}
+    torch.save({"model": source.state_dict() | buffers}, tmp_path / "w.pth")
+
+    report = load_pretrained(make_model(seed=2), tmp_path / "w.pth")
+
+    assert str(report) == "loaded 50 tensors; head of 5 classes kept; dropped 4 buffers (recomputed)"
+
+
+def test_positions_of_maps_that_are_not_square_keep_their_rows(make_model: Callable, tmp_path: Path) -> None:
+    source = make_model(seed=1, img_size=(8, 16), ape=True)
+    with torch.no_grad():  # grows down the rows only
+        source.absolute_pos_embed.copy_(
+            torch.arange(4.0).repeat_interleave(8)[None, :, None].expand(1, 32, 8)
+        )
+    write_weights(tmp_path / "w.safetensors", source.state_dict(), {"img_size": "[8, 16]"})
+    model = make_model(seed=2, img_size=(16, 8), ape=True)
+
+    report = load_pretrained(model, tmp_path / "w.safetensors")
+
+    assert "resized 1 position embedding 4x8 -> 8x4 (bicubic)" in str(report)
+    rows = model.absolute_pos_embed.view(8, 4, 8)
+    torch.testing.assert_close(rows, rows[:, :1].expand(8, 4, 8))
