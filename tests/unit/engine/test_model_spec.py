@@ -171,6 +171,16 @@ def test_the_same_windows_in_other_words_are_no_contradiction(
     assert convert(published, tmp_path / "w.pth", "torchvision", cfg=own).layout == "torchvision"
 
 
+def test_another_window_that_the_same_maps_bound_is_no_contradiction(
+    tiny: Callable, make_model: Callable, tmp_path: Path
+) -> None:
+    file, small = tmp_path / "w.safetensors", {"DATA__IMG_SIZE": 8}  # maps of 4 and 2
+    write_weights(file, make_model(tiny("swin", **small)).state_dict(), {"window_size": "4"})
+    larger = tiny("swin", **small, MODEL__SWIN__WINDOW_SIZE=16)
+
+    assert convert(file, tmp_path / "w.pth", "official", cfg=larger).layout == "official"
+
+
 def test_another_image_size_than_the_file_says_is_an_error(
     tiny: Callable, make_model: Callable, fail: Callable, tmp_path: Path
 ) -> None:
