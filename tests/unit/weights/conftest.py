@@ -10,6 +10,8 @@ from torch import Tensor
 
 from swin_train.weights.geometry import Geometry
 from swin_train.weights.layouts import LAYOUTS, infer_spec
+from swin_train.weights.layouts.dropped import Dropped
+from swin_train.weights.names import plain_names
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
@@ -112,6 +114,18 @@ def in_layout() -> Callable[[Mapping[str, Tensor], str], dict[str, Tensor]]:
         return LAYOUTS[layout].from_official(state, infer_spec(state, Geometry((4, 4), (0, 0))))
 
     return write
+
+
+@pytest.fixture
+def loaded() -> Callable[[Mapping[str, Tensor]], tuple[dict[str, Tensor], Dropped]]:
+    """Gives the weights of a file under their published names, and all that stays behind."""
+
+    def load(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Dropped]:
+        plain = plain_names(state)
+        weights, dropped = plain.layout.to_official(plain.state)
+        return weights, plain.dropped + dropped
+
+    return load
 
 
 @pytest.fixture

@@ -1,6 +1,4 @@
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,13 +15,6 @@ def names(*keys: str) -> list[str]:
 
 def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {prefix + name: tensor for name, tensor in state.items()}
-
-
-def loaded(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Dropped]:
-    """The weights under their published names, and all that stays behind."""
-    plain = plain_names(state)
-    weights, dropped = plain.layout.to_official(plain.state)
-    return weights, plain.dropped + dropped
 
 
 @pytest.mark.parametrize(
@@ -146,7 +137,7 @@ def test_a_pre_training_that_a_trainer_held_is_read(whole_state: Callable, asser
 
 @pytest.mark.parametrize("name", ["decoder.layers.0.weight", "mask_token", "decoder.0.bias", "head.weight"])
 def test_what_lies_beside_a_pre_training_s_encoder_has_no_reason_to_go(
-    whole_state: Callable, name: str
+    loaded: Callable, whole_state: Callable, name: str
 ) -> None:
     """Of another model, or beside one that is no pre-training's."""
     state = whole_state(classes=0)
@@ -174,7 +165,7 @@ def test_the_encoder_of_hugging_face_is_not_taken_for_a_pre_training_s(
 
 
 def test_the_parts_of_masked_image_modelling_are_counted_in_files_of_hugging_face(
-    whole_state: Callable, in_layout: Callable
+    loaded: Callable, whole_state: Callable, in_layout: Callable
 ) -> None:
     theirs = in_layout(whole_state(classes=0), "huggingface")
     others = {k: torch.zeros(1) for k in ("swin.embeddings.mask_token", "decoder.0.weight", "decoder.0.bias")}
@@ -183,63 +174,6 @@ def test_the_parts_of_masked_image_modelling_are_counted_in_files_of_hugging_fac
 
     assert weights.keys() == whole_state(classes=0).keys()
     assert dropped == Dropped(pretraining=3)
-
-
-def test_computed_buffers_are_dropped_and_counted() -> None:
-    block = "layers.0.blocks.1."
-    state = {
-        f"{block}{name}": torch.zeros(1)
-        for name in (
-            "attn_mask",
-            "attn.relative_position_index",
-            "attn.relative_coords_table",
-            "attn.k_bias",
-            "attn.relative_position_bias_table",
-        )
-    }
-
-    weights, dropped = loaded(state)
-
-    assert list(weights) == [f"{block}attn.relative_position_bias_table"]
-    assert dropped == Dropped(buffers=4)
-
-
-@pytest.mark.parametrize(
-    ("name", "count", "kept"),
-    [
-        ("swin_tiny_patch4_window7_224", 17, 173),
-        ("swinv2_tiny_patch4_window8_256", 29, 221),
-        ("swin_mlp_tiny_c24_patch4_window8_256", 0, 137),
-    ],
-)
-def test_published_files_hold_as_many_buffers(name: str, count: int, kept: int) -> None:
-    shapes = json.loads((Path(__file__).parents[2] / "golden" / f"{name}.keys.json").read_text())
-
-    weights, dropped = loaded({key: torch.empty(shape, device="meta") for key, shape in shapes.items()})
-
-    assert dropped == Dropped(buffers=count)
-    assert len(weights) == kept
-
-
-@pytest.mark.parametrize("bias", [torch.ones(2), torch.zeros(2, device="meta"), torch.zeros(2).to_sparse()])
-def test_a_key_bias_that_is_not_known_to_be_0_stays(bias: Tensor) -> None:
-    assert names("layers.0.blocks.0.norm1.bias") == ["layers.0.blocks.0.norm1.bias"]
-    assert "layers.0.blocks.0.attn.k_bias" in loaded({"layers.0.blocks.0.attn.k_bias": bias})[0]
-
-
-@pytest.mark.parametrize(("family", "count"), [("swin", 0), ("swinv2", 3)])
-def test_the_key_biases_of_torchvision_s_swin_v2_are_counted(
-    whole_state: Callable, family: str, count: int, in_layout: Callable
-) -> None:
-    _, dropped = loaded(in_layout(whole_state(family), "torchvision"))
-
-    assert dropped == Dropped(buffers=6 if family == "swinv2" else 3, key_biases=count)
-
-
-def test_a_bias_that_the_layout_does_not_have_is_no_key_bias(whole_state: Callable) -> None:
-    stray = {"layers.0.blocks.0.attn.qkv.bias": torch.zeros(24)}
-
-    assert loaded(whole_state("swinv2") | stray)[1] == Dropped()
 
 
 def test_mmpretrain_is_named() -> None:
