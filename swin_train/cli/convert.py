@@ -18,8 +18,8 @@ Write weights in the layout of another library. Every value stays as it is, and 
 is refused: converted weights give the logits of the original. Only where maps are padded may the other library
 do it in its own way (see MODEL.PADDING); then the line that is printed says so.
 
-IN is a file of weights in any of these layouts (.safetensors, .pth or .pt), a URL of one, the checkpoint folder
-step-N of a run, or a folder of save_pretrained. OUT ends in
+IN is a file of weights in any of these layouts (.safetensors, .pth, .pt, .bin or .ckpt), a URL of one, the
+checkpoint folder step-N of a run, or a folder of save_pretrained. OUT ends in
   .safetensors  the weights; class names, image size, mean and the like go along in the file's header
   .pth          the weights alone. official: under "model", as the reference's --resume and --pretrained read
                 it; it computes the buffers that are left out. timm, torchvision: bare, for load_state_dict.

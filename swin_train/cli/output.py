@@ -32,7 +32,7 @@ def _write(text: str) -> None:
         raise SystemExit(_READER_GONE) from None
     except OSError as error:
         _discard_rest()
-        raise StorageError(f"stdout: cannot be written ({error.strerror}); see to free space") from None
+        raise StorageError(f"stdout: cannot be written ({error.strerror}); see to where it leads") from None
 
 
 def _discard_rest() -> None:

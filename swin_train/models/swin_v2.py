@@ -8,7 +8,7 @@ import contextlib
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Unpack
+from typing import Unpack, cast
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +69,13 @@ class SwinTransformerV2(HierarchicalModel):
         super().__init__(img_size, patch_size, window_size, make_block, norm_last=True, **common)
         self.pretrained_window_sizes = tuple(pretrained_window_sizes) or (0,) * len(self.layers)
 
+    def scale_positions_by(self, pretrained_window_sizes: Sequence[int]) -> None:
+        """Read the offsets of each stage as in another window from now on; 0 is the stage's own."""
+        for stage, window in zip(self.layers, pretrained_window_sizes, strict=True):
+            for block in stage.blocks:
+                cast(CosineWindowAttention, block.mixer).scale_positions_by(window)
+        self.pretrained_window_sizes = tuple(pretrained_window_sizes)
+
 
 class PostNormBlock(Block):
     """A block whose branches are normalised at their end, and start as nothing: their norms are 0 at first."""
@@ -114,9 +121,13 @@ class CosineWindowAttention(ShiftedWindows):
         self.qkv = nn.Linear(self.dim, 3 * self.dim, bias=False)
         self.proj = nn.Linear(self.dim, self.dim)
 
+        self.scale_positions_by(pretrained_window)
+        self._cached_bias = CachedTensor()
+
+    def scale_positions_by(self, pretrained_window: int) -> None:
+        """Read the offsets as in a window of that side; 0 is the own one."""
         coordinates = partial(log_spaced_coordinates, self.window, pretrained_window)
         self.register_computed("relative_coords_table", coordinates)
-        self._cached_bias = CachedTensor()
 
     def train(self, mode: bool = True) -> "CosineWindowAttention":
         """Set the mode, and forget the biases: not all changes of the network can be seen."""

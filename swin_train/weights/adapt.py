@@ -20,6 +20,8 @@ from swin_train.weights.read import Weights
 from swin_train.weights.report import Report
 from swin_train.weights.resize import Resized, resize_all
 
+_POSITIONS = "absolute_pos_embed"
+
 
 def adapt(
     weights: Weights, target: Mapping[str, Tensor], geometry: Geometry
@@ -46,7 +48,9 @@ def adapt(
     head, fresh = _fit_head(adapted, target)
     problems = differences(adapted, target, ignored=fresh)
     if problems:
-        raise UserError(f"{weights}: does not fit the model. {problems}")
+        raise UserError(
+            f"{weights}: does not fit the model. {problems}{_about_positions(adapted, weights, target)}"
+        )
 
     interpolated = {tensor.name for tensor in resized}
     kept = tuple(name for name in adapted if name not in interpolated)
@@ -87,7 +91,7 @@ def adapt_exactly(
     if problems:
         raise UserError(
             f"{weights}: is not a checkpoint of this model. The file: {infer_architecture(weights.state)}. "
-            f"The model: {infer_architecture(target)}. {problems}"
+            f"The model: {infer_architecture(target)}. {problems}{_about_positions(adapted, weights, target)}"
         )
     return adapted, resized
 
@@ -102,6 +106,17 @@ def _resize(
         for size in (weights.geometry.img_size, geometry.img_size)
     )
     return resize_all(weights.state, target, old_map=old_map, new_map=new_map, crop_tables=crop_tables)
+
+
+def _about_positions(adapted: Mapping[str, Tensor], weights: Weights, target: Mapping[str, Tensor]) -> str:
+    """Say why absolute positions could not be interpolated, where they could not."""
+    shapes = [state[_POSITIONS].shape for state in (adapted, target) if _POSITIONS in state]
+    if weights.geometry.img_size is not None or len(set(shapes)) < 2:
+        return ""
+    return (
+        ". The file does not tell the size of the images that its absolute positions are for, and they are of no "
+        "square: take the .safetensors file or the step folder of its run"
+    )
 
 
 def _fit_head(adapted: dict[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, tuple[str, ...]]:

@@ -36,16 +36,18 @@ def verify_folder(folder: Path) -> dict[str, Any]:
     """
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        files = manifest["files"].items()
+        files = {name: (fact["bytes"], fact["sha256"]) for name, fact in manifest["files"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedFolder(f"{folder / _MANIFEST} cannot be read ({error})") from None
-    for name, fact in files:
+    if not files or any(Path(name).name != name for name in files):
+        raise DamagedFolder(f"{folder / _MANIFEST} does not list the files of its folder")
+    for name, (size, sha256) in files.items():
         path = folder / name
         if not path.is_file():
             raise DamagedFolder(f"{path} is missing")
-        if path.stat().st_size != fact["bytes"]:
-            raise DamagedFolder(f"{path} has {path.stat().st_size} bytes instead of {fact['bytes']}")
-        if sha256_of(path) != fact["sha256"]:
+        if path.stat().st_size != size:
+            raise DamagedFolder(f"{path} has {path.stat().st_size} bytes instead of {size}")
+        if sha256_of(path) != sha256:
             raise DamagedFolder(f"{path} has another SHA-256 than its manifest: its content is damaged")
     return manifest
 

@@ -43,8 +43,8 @@ def check_same_architecture(state: Mapping[str, Tensor], target: Mapping[str, Te
 def check_same_computation(theirs: Geometry, ours: Geometry, family: str | None, source: str) -> None:
     """Make sure that a model uses a file's weights as they were trained, as far as the file tells.
 
-    Windows may differ by what the maps bound alone; those of a Swin v2 may be others where its position biases
-    are scaled as in the training.
+    Windows may differ by what the maps bound alone, and with them the scales of a Swin v2's position biases,
+    which can be kept; its windows may be others where these scales are those of the training.
 
     Args:
         theirs: what the file told.
@@ -69,7 +69,7 @@ def check_same_computation(theirs: Geometry, ours: Geometry, family: str | None,
                 f"MODEL.{str(family).upper()}.WINDOW_SIZE to {old}, or fine-tune with --pretrained"
                 + (f". For the windows of the model: {advice}" if advice else "")
             )
-    if advice:
+    elif advice:
         raise UserError(f"{source}: {advice}")
 
 
@@ -161,8 +161,8 @@ def _check_spatial_windows(
     if theirs is not None and ours is not None and theirs != ours:
         raise UserError(
             f"{source}: has windows {list(theirs)}, the model {list(ours)}, and a Swin-MLP's spatial weights cannot "
-            f"be interpolated; set MODEL.SWIN_MLP.WINDOW_SIZE to {max(theirs)} and a DATA.IMG_SIZE whose maps hold "
-            "such windows"
+            f"be interpolated; set MODEL.SWIN_MLP.WINDOW_SIZE to {max(theirs)}, and DATA.IMG_SIZE so that maps give "
+            "the windows of the file"
         )
 
 

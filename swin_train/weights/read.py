@@ -88,7 +88,7 @@ class _Content(NamedTuple):
 
 
 def read_weights(path: str | Path, which: Which = "raw") -> Weights:
-    """Read a .safetensors, .pth, .pt or .bin file, a run's checkpoint folder or one of ``save_pretrained``.
+    """Read a .safetensors, .pth, .pt, .bin or .ckpt file, a run's checkpoint folder or one of ``save_pretrained``.
 
     Args:
         path: the file or folder.
@@ -127,7 +127,7 @@ def _check_undamaged(folder: Path) -> None:
     try:
         verify_folder(folder)
     except DamagedFolder as damage:
-        raise UserError(f"{damage}; give another checkpoint") from None
+        raise UserError(f"{damage}; give another checkpoint, or the whole of this folder") from None
 
 
 def _check_values(tensor: Tensor, where: str) -> None:

@@ -33,6 +33,7 @@ def load_pretrained(model: HierarchicalModel, path: str | Path, unneeded: Collec
     """
     weights, geometry = _without(read_weights(local_file(path)), unneeded), geometry_of(model)
     adapted, report = adapt(weights, model.state_dict(), geometry)
+    _warn_of_assumed_positions(model, weights)
     advice = other_scales(weights.geometry, geometry)
     if advice:
         logger.warning("%s: %s", weights, advice)
@@ -55,17 +56,41 @@ def fit_exactly(model: HierarchicalModel, weights: Weights) -> None:
     """
     geometry = geometry_of(model)
     state, resized = adapt_exactly(weights, model.state_dict(), geometry)
+    _warn_of_assumed_positions(model, weights)
     if weights.notes:
         logger.info("%s: %s", weights, "; ".join(weights.notes))
-    if isinstance(model, SwinTransformerV2) and weights.geometry.pretrained_windows is None:
-        scales = list(position_scales(geometry.windows or (), geometry.pretrained_windows or ()))
-        logger.warning("%s: does not tell the windows that it was trained in; taken for %s", weights, scales)
+    if isinstance(model, SwinTransformerV2):
+        _keep_scales(model, weights, geometry)
     if resized:
         logger.warning("%s: resized %s for maps of another size", weights, ", ".join(changes(resized)))
     elif weights.geometry.windows not in (None, geometry.windows):
         old, new = (list(side.windows or ()) for side in (weights.geometry, geometry))
         logger.warning("%s: used in windows of %s, trained in %s", weights, new, old)
     model.load_state_dict(state)
+
+
+def _warn_of_assumed_positions(model: HierarchicalModel, weights: Weights) -> None:
+    height, width = model.layers[0].resolution
+    if model.absolute_pos_embed is not None and weights.geometry.img_size is None and height != width:
+        logger.warning(
+            "%s: does not tell the size of its images; its absolute positions are taken for those of a map of "
+            "%d x %d or, if they are of another number, of a square",
+            weights,
+            height,
+            width,
+        )
+
+
+def _keep_scales(model: SwinTransformerV2, weights: Weights, geometry: Geometry) -> None:
+    """Scale position biases as in the training, also where maps bound the windows otherwise."""
+    theirs = weights.geometry
+    if theirs.windows is None or theirs.pretrained_windows is None:
+        scales = position_scales(geometry.windows or (), geometry.pretrained_windows or ())
+        logger.warning(
+            "%s: does not tell the windows that it was trained in; taken for %s", weights, list(scales)
+        )
+    elif theirs.windows != geometry.windows:
+        model.scale_positions_by(position_scales(theirs.windows, theirs.pretrained_windows))
 
 
 def geometry_of(model: HierarchicalModel) -> Geometry:

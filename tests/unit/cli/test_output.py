@@ -66,5 +66,7 @@ def test_a_full_disk_is_one_message_and_status_28(words: list[str], unbuffered: 
     with Path("/dev/full").open("w") as full:
         result = run_into(full.fileno(), words, unbuffered)
 
-    assert result.stderr == "error: stdout: cannot be written (No space left on device); see to free space\n"
+    assert (
+        result.stderr == "error: stdout: cannot be written (No space left on device); see to where it leads\n"
+    )
     assert result.returncode == 28

@@ -241,6 +241,17 @@ def test_half_a_head_is_refused_whatever_the_model_s_is(
         fit(weights_of(state), target, UNKNOWN)
 
 
+@pytest.mark.parametrize("fit", [adapt, adapt_exactly])
+def test_positions_of_images_of_an_unknown_size_are_refused_with_what_to_take(
+    whole_state: Callable, fit: Callable
+) -> None:
+    weights = weights_of(whole_state(num_patches=96), geometry=Geometry((4, 4)))
+    message = r"instead of \(1, 64, 8\)\. The file does not tell the size of the images that .*: take the .safetensors"
+
+    with pytest.raises(UserError, match=message):
+        fit(weights, whole_state(num_patches=64), Geometry((4, 4), img_size=(16, 16)))
+
+
 def test_many_problems_are_cut_at_ten(small_state: Callable) -> None:
     state = small_state() | {f"stray.{i}": torch.zeros(1) for i in range(12)}
 

@@ -113,7 +113,7 @@ def test_another_family_is_refused_by_its_name(
 def test_the_spatial_weights_of_another_window_are_refused(whole_state: Callable) -> None:
     message = (
         r"w.pth: has windows \[4, 2\], the model \[4, 4\], and a Swin-MLP's spatial weights cannot be interpolated; "
-        r"set MODEL.SWIN_MLP.WINDOW_SIZE to 4 and a DATA.IMG_SIZE whose maps hold such windows"
+        r"set MODEL.SWIN_MLP.WINDOW_SIZE to 4, and DATA.IMG_SIZE so that maps give the windows of the file"
     )
     with pytest.raises(UserError, match=message):
         check_same_architecture(whole_state("swin_mlp", windows=(4, 2)), whole_state("swin_mlp"), "w.pth")

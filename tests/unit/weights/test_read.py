@@ -119,7 +119,7 @@ def test_a_damaged_checkpoint_folder_is_refused_whatever_it_is_called(
 
     assert str(error.value) == (
         f"{folder}/state.safetensors has another SHA-256 than its manifest: its content is damaged; give another "
-        "checkpoint"
+        "checkpoint, or the whole of this folder"
     )
 
 

@@ -53,6 +53,20 @@ def test_attention_scaled_otherwise_is_refused_in_evaluation_and_said_in_fine_tu
     assert str(error.value) == message
 
 
+def test_positions_that_may_lie_otherwise_are_said(
+    make_model: Callable, load: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_model(seed=1, img_size=(16, 24), ape=True)
+    for name, metadata in (("bare", {}), ("whole", {"img_size": "[16, 24]"})):
+        write_weights(tmp_path / f"{name}.safetensors", source.state_dict(), metadata)
+        load(make_model(seed=2, img_size=(16, 24), ape=True), tmp_path / f"{name}.safetensors")
+
+    assert caplog.messages == [
+        f"{tmp_path}/bare.safetensors: does not tell the size of its images; its absolute positions are taken for "
+        "those of a map of 8 x 12 or, if they are of another number, of a square"
+    ]
+
+
 def test_a_swin_mlp_is_loaded_at_its_windows_alone(
     make_model: Callable, tmp_path: Path, load: Callable
 ) -> None:
