@@ -43,8 +43,8 @@ def check_same_architecture(state: Mapping[str, Tensor], target: Mapping[str, Te
 def check_same_computation(theirs: Geometry, ours: Geometry, family: str | None, source: str) -> None:
     """Make sure that a model uses a file's weights as they were trained, as far as the file tells.
 
-    Windows may differ by what the maps bound alone, and with them the scales of a Swin v2's position biases,
-    which can be kept; its windows may be others where these scales are those of the training.
+    Windows may differ by what the maps bound alone, and with them the scales of a Swin v2's position biases where
+    the model has none of its own; its windows may be others where these scales are those of the training.
 
     Args:
         theirs: what the file told.
@@ -69,7 +69,9 @@ def check_same_computation(theirs: Geometry, ours: Geometry, family: str | None,
                 f"MODEL.{str(family).upper()}.WINDOW_SIZE to {old}, or fine-tune with --pretrained"
                 + (f". For the windows of the model: {advice}" if advice else "")
             )
-    elif advice:
+        if family == "swinv2" and not any(ours.pretrained_windows or ()):
+            return  # the model takes over the file's scales
+    if advice:
         raise UserError(f"{source}: {advice}")
 
 

@@ -134,6 +134,18 @@ def test_windows_that_differ_by_what_maps_bound_are_one_model(family: str) -> No
     check_same_computation(Geometry((4, 2), window_size=7), Geometry((7, 4), window_size=7), family, "w.pth")
 
 
+def test_another_scale_is_refused_also_where_maps_bound_the_windows() -> None:
+    v1 = Geometry((4, 2), window_size=4, qk_scales=(0.5, 0.5)), Geometry((2, 1), None, None, 4, (0.25, 0.25))
+    v2 = Geometry((4, 4), (0, 0), window_size=4), Geometry((4, 2), (6, 6), window_size=4)
+
+    with pytest.raises(
+        UserError, match=r"^w.pth: its attention was scaled by .* set MODEL.SWIN.QK_SCALE to 0.5$"
+    ):
+        check_same_computation(*v1, "swin", "w.pth")
+    with pytest.raises(UserError, match=r"set MODEL.SWINV2.PRETRAINED_WINDOW_SIZES to \[4, 4\]$"):
+        check_same_computation(*v2, "swinv2", "w.pth")
+
+
 def test_a_head_on_one_side_alone_is_refused(whole_state: Callable, without_head: Callable) -> None:
     with pytest.raises(
         UserError, match=r"^w.pth: has no head, the model a head of 5 classes; fine-tune with"
