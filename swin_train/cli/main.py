@@ -7,7 +7,17 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from swin_train.cli import config, convert, describe, evaluate, train
+from swin_train.cli import (
+    benchmark,
+    build_native,
+    config,
+    convert,
+    describe,
+    evaluate,
+    prepare_data,
+    train,
+    verify_data,
+)
 from swin_train.errors import StorageError, UserError
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -16,6 +26,10 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "convert": convert.run,
     "config": config.run,
     "describe": describe.run,
+    "benchmark": benchmark.run,
+    "build-native": build_native.run,
+    "prepare-data": prepare_data.run,
+    "verify-data": verify_data.run,
 }
 _INTERRUPTED = 130  # the shell's 128 + SIGINT
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)

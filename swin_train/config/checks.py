@@ -124,6 +124,43 @@ def _ranges_rise(cfg: Config) -> Findings:
             yield key, "the first must be the smaller one"
 
 
+def _mixing_ends_in_time(cfg: Config) -> Findings:
+    if not (cfg.AUG.MIX_OFF_EPOCHS and cfg.is_training):
+        return
+    if not cfg.AUG.is_mixing:
+        yield "AUG.MIX_OFF_EPOCHS", "no images are mixed: set AUG.MIXUP or AUG.CUTMIX, or leave it at 0"
+    elif cfg.AUG.MIX_OFF_EPOCHS >= cfg.TRAIN.EPOCHS:
+        yield (
+            "AUG.MIX_OFF_EPOCHS",
+            f"it must be less than TRAIN.EPOCHS, which is {cfg.TRAIN.EPOCHS}; AUG.MIXUP 0 and AUG.CUTMIX 0 never mix",
+        )
+
+
+def _order_is_possible(cfg: Config) -> Findings:
+    data = cfg.DATA
+    if data.SAMPLING == "balanced" and data.SHUFFLE == "blocks":
+        yield "DATA.SHUFFLE", "DATA.SAMPLING balanced draws from the whole set; take uniform, or SHUFFLE full"
+    if len(set(data.CLASSES)) < len(data.CLASSES):
+        yield "DATA.CLASSES", "it names a class twice"
+
+
+def _sizes_progress(cfg: Config) -> Findings:
+    key, sizes = "DATA.PROGRESSIVE", cfg.DATA.PROGRESSIVE
+    if not sizes:
+        return
+    epochs = [epoch for epoch, _ in sizes]
+    if epochs != sorted(set(epochs)):
+        yield key, "each is an epoch and a size, and epochs must rise"
+    elif min(size for _, size in sizes) < 1:
+        yield key, "each is an epoch and a size, and a size is 1 pixel or more"
+    elif cfg.is_training and epochs[-1] >= cfg.TRAIN.EPOCHS:
+        yield key, f"a size from TRAIN.EPOCHS on, which is {cfg.TRAIN.EPOCHS}, never takes effect"
+    if cfg.DATA.img_size[0] != cfg.DATA.img_size[1]:
+        yield key, "its sizes are squares, and DATA.IMG_SIZE is none"
+    if cfg.DATA.PIPELINE == "timm":
+        yield key, "DATA.PIPELINE timm has one size only; take another"
+
+
 def _freeze_is_known(cfg: Config) -> Findings:
     stages = len(cfg.MODEL.selected.DEPTHS)
     try:
@@ -160,6 +197,9 @@ _RULES: dict[Callable[[Config], Findings], tuple[str, ...]] = {
     _milestones_fit: (*_MODE, "NAME", "WARMUP_EPOCHS"),
     _groups_can_be_mixed: (*_MODE, "BATCH_SIZE", "GLOBAL_BATCH", "MIX_GROUP", "CUTMIX_MINMAX"),
     _ranges_rise: (),
+    _mixing_ends_in_time: (*_MODE, "CUTMIX_MINMAX"),
+    _order_is_possible: (),
+    _sizes_progress: _MODE,
     _freeze_is_known: ("TYPE", "DEPTHS"),
     _weights_match_classes: (),
     _mode_is_possible: (*_MODE, "RESUME"),

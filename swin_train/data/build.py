@@ -1,28 +1,20 @@
-"""From the configuration to data sets and feeds; the only module here that reads it."""
+"""From the configuration to data sets and feeds."""
+
+import logging
 
 import torch
 
 from swin_train.config import Config
-from swin_train.data.augment import (
-    FILTERS,
-    ColorJitter,
-    EvalTransform,
-    Normalize,
-    RandomErasing,
-    RandomStep,
-    ResizedCrop,
-    ShiftCrop,
-    TrainTransform,
-    is_small,
-)
-from swin_train.data.decode import CHANNELS
+from swin_train.data.backends import choose_backend
+from swin_train.data.build_order import build_order
+from swin_train.data.build_workers import build_eval_workers, build_train_workers, normalisation_of
 from swin_train.data.formats import ImageSource, check_same_classes, open_split
-from swin_train.data.loader import EvalFeed, TrainFeed
+from swin_train.data.formats.subset import with_classes, with_fraction
+from swin_train.data.loader import EvalFeed, Finisher, TrainFeed
 from swin_train.data.mixing import Mixer
-from swin_train.data.rand_augment import RandAugment, parse_policy
-from swin_train.data.sampler import BatchGeometry, EvalSampler
-from swin_train.data.workers import EvalImages, TrainImages, WorkerOptions
-from swin_train.errors import UserError
+from swin_train.data.sampler import BatchGeometry, EpochSampler, EvalSampler
+
+logger = logging.getLogger(__name__)
 
 
 def open_datasets(cfg: Config, *, need_train: bool) -> tuple[ImageSource | None, ImageSource]:
@@ -31,34 +23,59 @@ def open_datasets(cfg: Config, *, need_train: bool) -> tuple[ImageSource | None,
     Raises:
         UserError: the data is missing or laid out otherwise, or the two sets have different classes.
     """
-    if cfg.DATA.ZIP_MODE:
-        raise UserError(
-            "DATA.ZIP_MODE is True; this version reads image folders. Unpack the archives, set it to False."
+
+    def opened(split: str) -> ImageSource:
+        data = cfg.DATA
+        return open_split(
+            data.DATASET,
+            data.DATA_PATH,
+            split,
+            zip_mode=data.ZIP_MODE,
+            cache_mode=data.CACHE_MODE,
+            cache_dir=data.CACHE_DIR,
+            cache_gb=data.CACHE_GB,
         )
-    val = open_split(cfg.DATA.DATASET, cfg.DATA.DATA_PATH, "val")
+
+    val, names = opened("val"), cfg.DATA.CLASSES
     if not need_train:
-        return None, val
-    train = open_split(cfg.DATA.DATASET, cfg.DATA.DATA_PATH, "train")
+        return None, with_classes(val, names)
+    train = opened("train")
     check_same_classes(train, val)
-    return train, val
+    train = with_fraction(with_classes(train, names), cfg.DATA.FRACTION, cfg.SEED)
+    return train, with_classes(val, names)
 
 
 def build_train_feed(
-    cfg: Config, source: ImageSource, geometry: BatchGeometry, device: torch.device, num_classes: int
+    cfg: Config,
+    source: ImageSource,
+    geometry: BatchGeometry,
+    device: torch.device,
+    num_classes: int,
+    dtype: torch.dtype = torch.float32,
 ) -> TrainFeed:
     """Training batches as ``cfg`` describes them.
+
+    Args:
+        cfg: the configuration.
+        source: the training set.
+        geometry: which images make up which batch.
+        device: where the batches arrive.
+        num_classes: length of a mixed target.
+        dtype: of the images.
 
     Raises:
         UserError: a setting of the recipe is not supported.
     """
-    images = TrainImages(source, build_train_transform(cfg), _channels(cfg), geometry.seed)
+    sampler = EpochSampler(geometry, build_order(cfg, source, geometry))
+    backend = choose_backend(cfg, device)
+    logger.info("images are prepared by %s", backend)
     return TrainFeed(
-        images,
-        geometry,
+        build_train_workers(cfg, backend, source, sampler, device),
+        sampler,
+        source,
         mixer=_build_mixer(cfg, geometry, num_classes),
-        max_bad_images=cfg.DATA.MAX_BAD_IMAGES,
-        device=device,
-        options=_worker_options(cfg, device),
+        max_bad_images=_max_bad_images(cfg, source),
+        finisher=Finisher(device, normalisation_of(cfg).to(device), dtype),
     )
 
 
@@ -66,44 +83,10 @@ def build_eval_feed(
     cfg: Config, source: ImageSource, *, rank: int, world_size: int, device: torch.device
 ) -> EvalFeed:
     """Evaluation batches as ``cfg`` describes them."""
-    images = EvalImages(source, build_eval_transform(cfg), _channels(cfg))
+    backend = choose_backend(cfg, device)
     sampler = EvalSampler(source.num_images, world_size, rank, cfg.DATA.BATCH_SIZE)
-    return EvalFeed(images, sampler, device=device, options=_worker_options(cfg, device))
-
-
-def build_train_transform(cfg: Config) -> TrainTransform:
-    """The training recipe of one image.
-
-    Raises:
-        UserError: AUG.AUTO_AUGMENT names a policy that is not supported.
-    """
-    aug, size, filters = cfg.AUG, cfg.DATA.img_size, FILTERS[cfg.DATA.INTERPOLATION]
-    shift = aug.CROP == "shift" or (aug.CROP == "auto" and is_small(size))
-    erase = RandomErasing(aug.REPROB, aug.REMODE, aug.RECOUNT) if aug.REPROB > 0 else None
-    return TrainTransform(
-        crop=ShiftCrop(size, filters) if shift else ResizedCrop(size, aug.SCALE, aug.RATIO, filters),
-        hflip=aug.HFLIP,
-        colour=_build_colour(cfg),
-        normalize=Normalize(cfg.DATA.MEAN, cfg.DATA.STD),
-        erase=erase,
-    )
-
-
-def build_eval_transform(cfg: Config) -> EvalTransform:
-    """The evaluation transform."""
-    return EvalTransform(
-        size=cfg.DATA.img_size,
-        central_crop=cfg.TEST.CROP,
-        resample=FILTERS[cfg.DATA.INTERPOLATION][0],  # of "random": bilinear, as in the reference
-        normalize=Normalize(cfg.DATA.MEAN, cfg.DATA.STD),
-    )
-
-
-def _build_colour(cfg: Config) -> RandomStep | None:
-    if cfg.AUG.AUTO_AUGMENT != "none":  # then, as in timm, it replaces the colour jitter
-        fill = tuple(min(255, round(255 * mean)) for mean in cfg.DATA.MEAN)
-        return RandAugment(parse_policy(cfg.AUG.AUTO_AUGMENT), fill, FILTERS[cfg.DATA.INTERPOLATION])
-    return ColorJitter(cfg.AUG.COLOR_JITTER) if cfg.AUG.COLOR_JITTER > 0 else None
+    workers = build_eval_workers(cfg, backend, source, sampler, device)
+    return EvalFeed(workers, sampler, source, finisher=Finisher(device, normalisation_of(cfg).to(device)))
 
 
 def _build_mixer(cfg: Config, geometry: BatchGeometry, num_classes: int) -> Mixer | None:
@@ -120,21 +103,10 @@ def _build_mixer(cfg: Config, geometry: BatchGeometry, num_classes: int) -> Mixe
         num_classes=num_classes,
         group=geometry.mix_group,
         seed=geometry.seed,
+        end=cfg.TRAIN.EPOCHS - cfg.AUG.MIX_OFF_EPOCHS,
     )
 
 
-def _channels(cfg: Config) -> int:
-    mean, std = len(cfg.DATA.MEAN), len(cfg.DATA.STD)
-    if mean != std or mean not in CHANNELS:
-        raise UserError(
-            f"DATA.MEAN has {mean} numbers and DATA.STD {std}; both need one per input channel: 1 or 3."
-        )
-    return mean
-
-
-def _worker_options(cfg: Config, device: torch.device) -> WorkerOptions:
-    return WorkerOptions(
-        num_workers=cfg.DATA.NUM_WORKERS,
-        prefetch=cfg.DATA.PREFETCH,
-        pin_memory=cfg.DATA.PIN_MEMORY and device.type == "cuda",
-    )
+def _max_bad_images(cfg: Config, source: ImageSource) -> int:
+    given = cfg.DATA.MAX_BAD_IMAGES
+    return max(10, source.num_images // 10_000) if given is None else given

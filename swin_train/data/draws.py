@@ -33,6 +33,8 @@ class Stream(IntEnum):
     INIT = 5
     STEP = 6
     SUBSTITUTE = 7
+    SUBSET = 8
+    SAMPLE = 9
 
 
 def mix64(z: int) -> int:
@@ -83,9 +85,9 @@ def keyed_rng(*words: int) -> random.Random:
     return random.Random(key(*words))  # noqa: S311
 
 
-def sample_rng(seed: int, epoch: int, index: int) -> random.Random:
-    """Generator for the augmentation of image ``index`` in ``epoch``."""
-    return keyed_rng(seed, Stream.AUGMENT, epoch, index)
+def sample_rng(seed: int, epoch: int, index: int, repeat: int = 0) -> random.Random:
+    """Generator for the augmentation of image ``index`` in ``epoch``, there for the ``repeat``-th time."""
+    return keyed_rng(seed, Stream.AUGMENT, epoch, index, *([repeat] if repeat else []))
 
 
 def uniform(rng: random.Random, low: float, high: float) -> float:

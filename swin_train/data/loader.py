@@ -1,19 +1,21 @@
 """Feeds: batches on the device, normalised and mixed, for as long as an epoch or an evaluation lasts."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from swin_train.data import draws
+from swin_train.data.device import on_device
+from swin_train.data.formats import ImageSource
+from swin_train.data.images import BadImage, Loaded
 from swin_train.data.mixing import Mixer
-from swin_train.data.sampler import BatchGeometry, EpochSampler, EvalSampler
-from swin_train.data.workers import BadImage, EvalImages, Loaded, TrainImages, WorkerOptions, Workers
+from swin_train.data.sampler import EpochSampler, EvalSampler
 from swin_train.errors import DataError
+from swin_train.kernels.augment import MixPlan, Normalisation, finish, mix_images, operate
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +25,8 @@ class Batch:
     """A micro-batch for training.
 
     Attributes:
-        images: [B, channels, height, width] float32, normalised.
-        targets: [B] int64 labels, or [B, classes] float32 where images are mixed.
+        images: [B, channels, height, width], normalised, in the dtype of training.
+        targets: [B] int64 labels, or [B, classes] float32 while images are mixed.
         drop_path_keys: [B] int64, for the model's forward.
         num_images: B.
     """
@@ -50,38 +52,69 @@ class EvalBatch:
     mask: Tensor
 
 
+class Batches(Protocol):
+    """What workers make of a sampler's requests, in order; one pass at a time."""
+
+    def __iter__(self) -> Iterator[Loaded]: ...
+
+
+@dataclass(frozen=True)
+class Finisher:
+    """What is done to a batch on the device.
+
+    Attributes:
+        device: where it arrives.
+        normalisation: of images that arrive as uint8.
+        dtype: of the images that leave.
+    """
+
+    device: torch.device
+    normalisation: Normalisation
+    dtype: torch.dtype = torch.float32
+
+    def __call__(self, loaded: Loaded, mix: MixPlan | None = None) -> Tensor:
+        """The images of a batch that is on the device, normalised and mixed, [B, channels, height, width]."""
+        images, plan = loaded.images, loaded.plan
+        if plan is None:
+            return (images if mix is None else mix_images(images, mix)).to(self.dtype)
+        if plan.operations is not None:
+            images = operate(images, plan.operations)
+        return finish(images, self.normalisation, erasures=plan.erasures, mix=mix, dtype=self.dtype)
+
+
 class TrainFeed:
     """Training batches of this process.
 
     Args:
-        images: what the workers prepare.
+        workers: what prepares the requests of ``sampler``.
+        source: the training set.
         geometry: which images make up which batch.
         mixer: Mixup and CutMix; None leaves targets as labels.
         max_bad_images: how many different images may be replaced before the run stops.
-        device: where the batches arrive.
-        options: of the workers.
+        finisher: what is left to do on the device.
     """
 
     def __init__(
         self,
-        images: TrainImages,
-        geometry: BatchGeometry,
+        workers: Batches,
+        sampler: EpochSampler,
+        source: ImageSource,
         *,
         mixer: Mixer | None,
         max_bad_images: int,
-        device: torch.device,
-        options: WorkerOptions,
+        finisher: Finisher,
     ) -> None:
-        self.num_images = images.source.num_images
-        self.num_classes = images.source.num_classes
-        self.steps_per_epoch = geometry.steps_per_epoch
-        self._seed = geometry.seed
+        self.source = source
+        self.num_images = source.num_images
+        self.num_classes = source.num_classes
+        self.steps_per_epoch = sampler.geometry.steps_per_epoch
+        self._seed = sampler.geometry.seed
         self._mixer = mixer
-        self._max_bad_images = max_bad_images
-        self._device = device
+        self.max_bad_images = max_bad_images
+        self._finisher = finisher
         self._bad: dict[int, BadImage] = {}
-        self._sampler = EpochSampler(geometry)
-        self._workers = Workers(images, self._sampler, options)
+        self._sampler = sampler
+        self._workers = workers
 
     @property
     def bad_images(self) -> tuple[BadImage, ...]:
@@ -94,32 +127,42 @@ class TrainFeed:
         Raises:
             DataError: more images are bad than may be, or a worker was lost.
         """
-        self._sampler.start_at(epoch, first_step)
-        for loaded in _on_device(self._counted(self._workers), self._device):
-            request = loaded.request
-            keys = draws.drop_path_keys(self._seed, epoch, request.step, request.positions)
-            images, targets = loaded.images, loaded.labels
-            if self._mixer is not None:
-                first_group = int(request.positions[0]) // self._mixer.group
-                images, targets = self._mixer(
-                    images, targets, epoch=epoch, step=request.step, first_group=first_group
-                )
-            yield Batch(images, targets, _moved(keys, self._device), len(images))
+        return on_device(self.host_batches(epoch, first_step), self._finisher.device, self._finished)
 
-    def _counted(self, batches: Iterable[Loaded]) -> Iterator[Loaded]:
-        for loaded in batches:
+    def host_batches(self, epoch: int, first_step: int = 0) -> Iterator[Loaded]:
+        """The same batches as they are before they go to the device."""
+        self._sampler.start_at(epoch, first_step)
+        for loaded in self._workers:
             for bad in loaded.bad:
                 self._count(bad)
             yield loaded
+
+    def _finished(self, loaded: Loaded) -> Batch:
+        request, device = loaded.request, self._finisher.device
+        keys = torch.from_numpy(
+            draws.drop_path_keys(self._seed, request.epoch, request.step, request.positions)
+        )
+        mix, targets = None, loaded.labels
+        if self._mixer is not None and self._mixer.is_on(request.epoch):
+            mix = self._mixer.plan(
+                (loaded.images.shape[2], loaded.images.shape[3]),
+                len(loaded.images),
+                epoch=request.epoch,
+                step=request.step,
+                first_group=int(request.positions[0]) // self._mixer.group,
+            ).to(device)
+            targets = self._mixer.targets(targets, mix)
+        images = self._finisher(loaded, mix)
+        return Batch(images, targets, keys.to(device, non_blocking=True), len(images))
 
     def _count(self, bad: BadImage) -> None:
         if bad.image in self._bad:
             return
         self._bad[bad.image] = bad
-        if len(self._bad) > self._max_bad_images:
+        if len(self._bad) > self.max_bad_images:
             raise DataError(
                 f"{bad.name}: {bad.reason}; {len(self._bad)} training image(s) cannot be used so far, and "
-                f"DATA.MAX_BAD_IMAGES is {self._max_bad_images}. Restore or delete the file, or allow more."
+                f"DATA.MAX_BAD_IMAGES allows {self.max_bad_images}. Restore or delete the file, or allow more."
             )
         logger.warning("%s: %s; replaced by another image of its class", bad.name, bad.reason)
 
@@ -128,20 +171,20 @@ class EvalFeed:
     """Evaluation batches of this process; together the processes see every image once.
 
     Args:
-        images: what the workers prepare.
+        workers: what prepares the requests of ``sampler``.
         sampler: which images make up which batch.
-        device: where the batches arrive.
-        options: of the workers.
+        source: the validation set.
+        finisher: what is left to do on the device.
     """
 
     def __init__(
-        self, images: EvalImages, sampler: EvalSampler, *, device: torch.device, options: WorkerOptions
+        self, workers: Batches, sampler: EvalSampler, source: ImageSource, *, finisher: Finisher
     ) -> None:
-        self.num_images = images.source.num_images
-        self.num_classes = images.source.num_classes
+        self.num_images = source.num_images
+        self.num_classes = source.num_classes
         self.num_batches = len(sampler)
-        self._device = device
-        self._workers = Workers(images, sampler, options)
+        self._finisher = finisher
+        self._workers = workers
 
     def batches(self) -> Iterator[EvalBatch]:
         """All batches of this process; one pass at a time.
@@ -149,44 +192,13 @@ class EvalFeed:
         Raises:
             DataError: an image cannot be used, or a worker was lost.
         """
-        for loaded in _on_device(self._workers, self._device):
-            mask = loaded.request.positions < self.num_images
-            yield EvalBatch(loaded.images, loaded.labels, _moved(mask, self._device))
+        return on_device(self._workers, self._finisher.device, self._finished)
 
+    def host_batches(self) -> Iterator[Loaded]:
+        """The same batches as they are before they go to the device."""
+        return iter(self._workers)
 
-def _moved(array: NDArray[np.int64] | NDArray[np.bool_], device: torch.device) -> Tensor:
-    return torch.from_numpy(array).to(device, non_blocking=True)
-
-
-def _on_device(batches: Iterable[Loaded], device: torch.device) -> Iterator[Loaded]:
-    """The batches on the device; to a GPU, each is copied while its predecessor is being used."""
-    if device.type != "cuda":
-        for loaded in batches:
-            yield loaded._replace(images=loaded.images.to(device), labels=loaded.labels.to(device))
-        return
-    stream = torch.cuda.Stream(device)
-    ready: tuple[Loaded, torch.cuda.Event] | None = None
-    for loaded in batches:
-        copied = _copy_on(stream, loaded, device)
-        if ready is not None:
-            yield _hand_over(*ready, device)
-        ready = copied
-    if ready is not None:
-        yield _hand_over(*ready, device)
-
-
-def _copy_on(
-    stream: torch.cuda.Stream, loaded: Loaded, device: torch.device
-) -> tuple[Loaded, torch.cuda.Event]:
-    with torch.cuda.stream(stream):
-        images = loaded.images.to(device, non_blocking=True)
-        labels = loaded.labels.to(device, non_blocking=True)
-        return loaded._replace(images=images, labels=labels), stream.record_event()
-
-
-def _hand_over(loaded: Loaded, copied: torch.cuda.Event, device: torch.device) -> Loaded:
-    stream = torch.cuda.current_stream(device)
-    stream.wait_event(copied)
-    for tensor in (loaded.images, loaded.labels):
-        tensor.record_stream(stream)  # or the memory could be given to the next copy while it is in use
-    return loaded
+    def _finished(self, loaded: Loaded) -> EvalBatch:
+        mask = torch.from_numpy(loaded.request.positions < self.num_images)
+        mask = mask.to(self._finisher.device, non_blocking=True)
+        return EvalBatch(self._finisher(loaded), loaded.labels, mask)

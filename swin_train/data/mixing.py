@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) on batches, with counted draws.
+"""The laws of Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019), with counted draws.
 
 Images are mixed inside canonical groups of the global batch, so that neither the number of processes nor the
 size of a micro-batch changes anything; in the reference the group is what one GPU happens to hold.
@@ -8,11 +8,15 @@ import math
 import random
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from swin_train.data import draws
+from swin_train.data.recipe.limits import Size
 from swin_train.errors import UserError
+from swin_train.kernels.augment import MixPlan
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Mix:
 
 @dataclass(frozen=True)
 class Mixer:
-    """Mixes each image with its mirror in the group: the first with the last, and so on.
+    """Pairs each image with its mirror in the group: the first with the last, and so on.
 
     Attributes:
         mixup_alpha: parameter of Mixup's beta law; 0: CutMix alone.
@@ -44,6 +48,7 @@ class Mixer:
         num_classes: length of a target.
         group: images per group.
         seed: of the run.
+        end: the epoch from which on images are not mixed; None: never.
 
     Raises:
         UserError: the group is odd.
@@ -59,6 +64,7 @@ class Mixer:
     num_classes: int
     group: int
     seed: int
+    end: int | None = None
 
     def __post_init__(self) -> None:
         if self.group < 2 or self.group % 2:
@@ -67,49 +73,54 @@ class Mixer:
                 "of a group, so it must be even. Or set AUG.MIXUP and AUG.CUTMIX to 0."
             )
 
-    def __call__(
-        self, images: Tensor, labels: Tensor, *, epoch: int, step: int, first_group: int
-    ) -> tuple[Tensor, Tensor]:
-        """Mix a micro-batch of whole groups.
+    def is_on(self, epoch: int) -> bool:
+        """Whether images are mixed in an epoch."""
+        return self.end is None or epoch < self.end
+
+    def plan(self, size: Size, num_images: int, *, epoch: int, step: int, first_group: int) -> MixPlan:
+        """How a micro-batch of whole groups is mixed.
 
         Args:
-            images: [B, channels, height, width]; changed in place.
-            labels: [B] int64.
+            size: height and width of the images.
+            num_images: in the micro-batch.
             epoch: counted from 0.
             step: within the epoch.
             first_group: place of the first group in the global batch.
+        """
+        partners = np.arange(num_images).reshape(-1, self.group)[:, ::-1].reshape(-1)
+        weights = np.ones(num_images)
+        boxes = np.zeros((num_images, 4), dtype=np.int32)
+        for group, start in enumerate(range(0, num_images, self.group), first_group):
+            rng = draws.keyed_rng(self.seed, draws.Stream.MIX, epoch, step, group)
+            for rows in self._rows_that_share_a_mix():
+                mix = self.draw(*size, rng)
+                weights[start + rows] = mix.weight
+                boxes[start + rows] = mix.box or 0
+        return MixPlan(*(torch.from_numpy(array) for array in (partners.copy(), weights, boxes)))
+
+    def targets(self, labels: Tensor, mix: MixPlan) -> Tensor:
+        """Distributions over the classes.
+
+        Args:
+            labels: [B] int64.
+            mix: how their images are mixed.
 
         Returns:
-            The images, and targets [B, num_classes] float32, each of sum 1.
+            [B, num_classes] float32, each of sum 1.
         """
-        targets = self._smoothed(labels)
-        for group, start in enumerate(range(0, len(images), self.group), first_group):
-            rows = slice(start, start + self.group)
-            rng = draws.keyed_rng(self.seed, draws.Stream.MIX, epoch, step, group)
-            self._mix_group(images[rows], targets[rows], rng)
-        return images, targets
-
-    def _smoothed(self, labels: Tensor) -> Tensor:
         off = self.smoothing / self.num_classes
         targets = torch.full((len(labels), self.num_classes), off, device=labels.device)
-        return targets.scatter_(1, labels[:, None], 1.0 - self.smoothing + off)
+        targets.scatter_(1, labels[:, None], 1.0 - self.smoothing + off)
+        own, other = mix.weights[:, None].float(), (1.0 - mix.weights)[:, None].float()
+        return targets * own + targets[mix.partners] * other
 
-    def _mix_group(self, images: Tensor, targets: Tensor, rng: random.Random) -> None:
-        partners, partner_targets = images.flip(0), targets.flip(0)
-        height, width = images.shape[-2:]
-        for rows_of_mix in self._rows_that_share_a_mix():
-            mix = self.draw(height, width, rng)
-            for rows in rows_of_mix:
-                _mix_images(images[rows], partners[rows], mix)
-                _average(targets[rows], partner_targets[rows], mix.weight)
-
-    def _rows_that_share_a_mix(self) -> list[list[slice]]:
+    def _rows_that_share_a_mix(self) -> list[NDArray[np.int64]]:
+        rows = np.arange(self.group)
         if self.mode == "batch":
-            return [[slice(None)]]
-        single = [slice(i, i + 1) for i in range(self.group)]
+            return [rows]
         if self.mode == "elem":
-            return [[row] for row in single]
-        return [[single[i], single[-1 - i]] for i in range(self.group // 2)]
+            return [rows[i : i + 1] for i in range(self.group)]
+        return [np.array([i, self.group - 1 - i]) for i in range(self.group // 2)]
 
     def draw(self, height: int, width: int, rng: random.Random) -> Mix:
         """Draw whether, which and how much to mix images of this size."""
@@ -143,16 +154,3 @@ def _inner_span(length: int, parts: tuple[float, float], rng: random.Random) -> 
     span = shortest + draws.below(rng, max(1, longest - shortest))
     start = draws.below(rng, length - span + 1)
     return start, start + span
-
-
-def _mix_images(images: Tensor, partners: Tensor, mix: Mix) -> None:
-    if mix.box is None:
-        _average(images, partners, mix.weight)
-        return
-    top, bottom, left, right = mix.box
-    images[..., top:bottom, left:right] = partners[..., top:bottom, left:right]
-
-
-def _average(values: Tensor, partners: Tensor, weight: float) -> None:
-    if weight != 1.0:
-        values.mul_(weight).add_(partners * (1.0 - weight))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from swin_train.data import draws
+from swin_train.data.orders import Order, OrderLaw, Shuffled
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,18 @@ class BatchRequest:
         step: within the epoch.
         indices: of the images in the data set, [B].
         positions: of the images in the global batch, or in the whole split for evaluation, [B].
+        repeats: how often each image was shown before in the epoch, [B].
     """
 
     epoch: int
     step: int
     indices: NDArray[np.int64]
     positions: NDArray[np.int64]
+    repeats: NDArray[np.int64]
+
+    def showings(self) -> Iterator[tuple[int, int]]:
+        """The index of each image, and how often it was shown before."""
+        return zip(self.indices.tolist(), self.repeats.tolist(), strict=True)
 
 
 @dataclass(frozen=True)
@@ -81,22 +87,29 @@ class BatchGeometry:
         """Updates per epoch; the images that do not fill a last batch are left out."""
         return self.num_images // self.global_batch
 
-    def requests(self, epoch: int, first_step: int = 0) -> Iterator[BatchRequest]:
-        """The micro-batches of this process, in order, from ``first_step`` to the end of the epoch."""
-        order = draws.permutation(self.num_images, self.seed, epoch)
+    def requests(self, order: Order, epoch: int, first_step: int = 0) -> Iterator[BatchRequest]:
+        """The micro-batches of this process, from ``first_step`` to the end of the epoch, which has this order."""
         first, end = self.rank * self.rank_batch, (self.rank + 1) * self.rank_batch
         for step in range(first_step, self.steps_per_epoch):
-            batch = order[step * self.global_batch : (step + 1) * self.global_batch]
+            images, repeats = (
+                part[step * self.global_batch : (step + 1) * self.global_batch] for part in order
+            )
             for start in range(first, end, self.micro_batch):
                 positions = np.arange(start, min(start + self.micro_batch, end))
-                yield BatchRequest(epoch, step, batch[positions], positions)
+                yield BatchRequest(epoch, step, images[positions], positions, repeats[positions])
 
 
 class EpochSampler(Sampler[BatchRequest]):
-    """Requests of the epoch that was last chosen; persistent workers need one sampler for all epochs."""
+    """Requests of the epoch that was last chosen; persistent workers need one sampler for all epochs.
 
-    def __init__(self, geometry: BatchGeometry) -> None:
-        self._geometry = geometry
+    Args:
+        geometry: which part of the order is whose.
+        law: what is shown in an epoch; None: every image once, shuffled.
+    """
+
+    def __init__(self, geometry: BatchGeometry, law: OrderLaw | None = None) -> None:
+        self.geometry = geometry
+        self._law = law or Shuffled(geometry.num_images, geometry.seed)
         self._start = (0, 0)
 
     def start_at(self, epoch: int, first_step: int) -> None:
@@ -104,7 +117,8 @@ class EpochSampler(Sampler[BatchRequest]):
         self._start = (epoch, first_step)
 
     def __iter__(self) -> Iterator[BatchRequest]:
-        return self._geometry.requests(*self._start)
+        epoch, first_step = self._start
+        return self.geometry.requests(self._law(epoch), epoch, first_step)
 
 
 @dataclass(frozen=True)
@@ -136,4 +150,5 @@ class EvalSampler(Sampler[BatchRequest]):
         first, end = self.rank * self._share, (self.rank + 1) * self._share
         for step, start in enumerate(range(first, end, self.batch_size)):
             positions = np.arange(start, min(start + self.batch_size, end))
-            yield BatchRequest(0, step, np.minimum(positions, self.num_images - 1), positions)
+            indices = np.minimum(positions, self.num_images - 1)
+            yield BatchRequest(0, step, indices, positions, np.zeros_like(indices))

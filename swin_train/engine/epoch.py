@@ -14,12 +14,13 @@ from swin_train.config import Config
 from swin_train.data.draws import Stream, key
 from swin_train.data.loader import Batch, TrainFeed
 from swin_train.distributed import Runtime
+from swin_train.engine.bad_images import BadImageList
 from swin_train.engine.checkpoint import Checkpointer
 from swin_train.engine.identity import RunFacts
 from swin_train.engine.precision import Precision
 from swin_train.engine.state import TrainState, seed_library_generators
 from swin_train.engine.step import StepResult, train_step
-from swin_train.errors import DataError, NumericsError
+from swin_train.errors import NumericsError
 from swin_train.optim.schedules import Schedule, set_learning_rates
 from swin_train.record import Recorder
 from swin_train.tasks import Classification
@@ -56,7 +57,7 @@ class Run:
     facts: RunFacts
     header: dict[str, str]  # what travels with its weights
     pace: Pace
-    num_bad_images: int = 0
+    bad_images: BadImageList
 
 
 def train_epoch(run: Run) -> None:
@@ -64,7 +65,7 @@ def train_epoch(run: Run) -> None:
 
     Raises:
         NumericsError: the loss is not finite.
-        DataError: more images were undecodable than ``DATA.MAX_BAD_IMAGES``.
+        DataError: more images could not be used than ``DATA.MAX_BAD_IMAGES`` allows.
     """
     state, cfg, plan = run.state, run.cfg, run.state.plan
     epoch = state.epoch
@@ -89,26 +90,7 @@ def train_epoch(run: Run) -> None:
             interval.record()
         if saves:  # the end of an epoch is saved after its evaluation
             run.checkpoints.save(state, run.facts, run.header)
-    _count_bad_images(run)
-
-
-def _count_bad_images(run: Run) -> None:
-    """Add up the images that could not be decoded, over all processes, each once.
-
-    Raises:
-        DataError: in every process, when there are more than ``DATA.MAX_BAD_IMAGES``. A process that meets
-            too many by itself has raised it before.
-    """
-    own = [bad.image for bad in run.train_feed.bad_images]
-    found = torch.zeros(run.state.plan.num_images, dtype=torch.int32, device=run.runtime.device)
-    found[own] = 1
-    run.num_bad_images = int((run.runtime.sum(found) > 0).sum())
-    if run.num_bad_images > run.cfg.DATA.MAX_BAD_IMAGES:
-        raise DataError(
-            f"{run.cfg.DATA.DATA_PATH}: {run.num_bad_images} training image(s) could not be decoded by all "
-            f"processes together, and DATA.MAX_BAD_IMAGES is {run.cfg.DATA.MAX_BAD_IMAGES}; the warnings "
-            f"above name them. Restore or delete them, or allow more"
-        )
+    run.bad_images.update(run.train_feed)
 
 
 class Interval:

@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from swin_train.data.augment import FILTERS, is_small, size_to_cover
+from swin_train.data.recipe.crop import is_small
+from swin_train.data.recipe.evaluation import size_to_cover
+from swin_train.data.recipe.view import FILTERS
 from swin_train.errors import StorageError
 from swin_train.weights import metadata as header
 from swin_train.weights.write import write_text, write_weights

@@ -13,21 +13,31 @@ RunFacts = dict[str, Any]
 _COMPARED = {
     "seed": "SEED",
     "num_images": "the number of training images",
-    "images": "the names of the training images",
+    "images": "the names, labels and sizes of the training images",
     "class_names": "the classes",
 }
 # Keys that make another run when they change, beside those of the model's section.
-_IDENTITY = ("MODEL.TYPE", "MODEL.PADDING", "DATA.IMG_SIZE", "DATA.MEAN", "DATA.STD")
+_IDENTITY = (
+    *("MODEL.TYPE", "MODEL.PADDING", "DATA.IMG_SIZE", "DATA.MEAN", "DATA.STD"),
+    *("DATA.SAMPLING", "DATA.SHUFFLE", "AUG.REPEATS"),  # the order of the images, of which an epoch is under way
+)
 # Keys, or beginnings of keys, that say where and how a run computes, not what it learns.
 _NOT_OF_THE_TRAINING = (
     *("BASE", "OUTPUT", "TAG", "DEVICE", "LOCAL_RANK", "EVAL_MODE", "THROUGHPUT_MODE", "PRINT_FREQ", "SAVE_"),
     *("MODEL.NAME", "MODEL.PRETRAINED", "MODEL.RESUME", "TRAIN.AUTO_RESUME", "DATA.DATA_PATH"),
-    *("DATA.NUM_WORKERS", "DATA.PREFETCH", "DATA.PIN_MEMORY", "DATA.CACHE_MODE"),
+    *(
+        "DATA.NUM_WORKERS",
+        "DATA.PREFETCH",
+        "DATA.PIN_MEMORY",
+        "DATA.CACHE_MODE",
+        "DATA.CACHE_DIR",
+        "DATA.CACHE_GB",
+    ),
 )
 
 
 def run_facts(plan: RunPlan, class_names: tuple[str, ...], images: str) -> RunFacts:
-    """Return what a run is started with and keeps to its end; ``images`` is the fingerprint of their names."""
+    """Return what a run is started with and keeps to its end; ``images`` is the fingerprint of the training set."""
     return {
         "seed": plan.seed,
         "global_batch": plan.global_batch,

@@ -30,6 +30,11 @@ class Precision:
         """``fp32``, ``bf16`` or ``fp16``."""
         return next(name for name, dtype in _DTYPES.items() if dtype == self.dtype)
 
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """The dtype in which images reach the model: that of its first matrix product."""
+        return self.dtype or torch.float32
+
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of ``loss``, scaled in fp16."""
         self.scaler.scale(loss).backward()

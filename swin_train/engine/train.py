@@ -14,6 +14,7 @@ from swin_train.data.draws import Stream, key
 from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch, parallelize, unwrap
+from swin_train.engine.bad_images import BadImageList
 from swin_train.engine.checkpoint import Checkpointer
 from swin_train.engine.epoch import Pace, Run, train_epoch
 from swin_train.engine.evaluate import Evaluation, evaluate_model
@@ -82,7 +83,9 @@ def train(cfg: Config) -> Summary:
             task=task,
             state=state,
             schedule=build_schedule(cfg, plan),
-            train_feed=task.build_train_feed(plan.geometry(runtime.rank), runtime.device),
+            train_feed=task.build_train_feed(
+                plan.geometry(runtime.rank), runtime.device, precision.input_dtype
+            ),
             precision=precision,
             runtime=runtime,
             recorder=recorder,
@@ -90,6 +93,7 @@ def train(cfg: Config) -> Summary:
             facts=facts,
             header=make_header(cfg, cast(HierarchicalModel, unwrap(state.model)), task.class_names),
             pace=Pace(state.step),
+            bad_images=BadImageList(folder.path / "bad_images.jsonl", runtime),
         )
         val_feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
         evaluation = None
@@ -183,7 +187,7 @@ def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
         "step": state.step,
         "epoch": state.epoch,
         "num_images": raw.num_images,
-        "bad_images": run.num_bad_images,
+        "bad_images": run.bad_images.count,
     }
     for kind, result in results.items():
         prefix = "" if kind == "raw" else f"{kind}_"
@@ -209,13 +213,11 @@ def _header(run: Run, kind: str, result: Evaluation) -> dict[str, str]:
 
 def _report(folder: Path, run: Run) -> None:
     state = run.state
-    if run.num_bad_images:
-        names = ", ".join(bad.name for bad in run.train_feed.bad_images[:10])
+    if run.bad_images.count:
         logger.warning(
-            "%d training image(s) could not be decoded and were replaced by others of their class; this "
-            "process met: %s",
-            run.num_bad_images,
-            names or "none of them",
+            "%d training image(s) could not be used and were replaced by others of their class: %s names them",
+            run.bad_images.count,
+            folder / "bad_images.jsonl",
         )
     kinds = {"raw": "best Acc@1", "ema": "best Acc@1 of the averaged weights"}
     best = "".join(f"{kinds[kind]} {top1:.3f}, " for kind, top1 in state.best.items())

@@ -5,12 +5,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from torch.utils.tensorboard import SummaryWriter
+from typing import TYPE_CHECKING, Any
 
 from swin_train.record.console import Console
 from swin_train.record.json_lines import JsonLines
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Recorder:
         """Open the curves at ``step``; what an interrupted run wrote after it is taken back."""
         if self._folder is None or self._lines is None:
             return
+        from torch.utils.tensorboard import SummaryWriter  # brings all of torch, which takes seconds
+
         self._lines.rewind(step)
         self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
 

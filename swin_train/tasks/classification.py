@@ -32,12 +32,12 @@ class Classification:
 
     @property
     def num_classes(self) -> int:
-        """The number of class folders."""
+        """The number of classes of the data."""
         return len(self.class_names)
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the names and labels of the training images."""
+        """A hash of the names, labels and sizes of the training images."""
         assert self.train_data is not None, "opened without its training set"
         return fingerprint(self.train_data)
 
@@ -45,12 +45,12 @@ class Classification:
         """Return the model with a head for the classes of the data, on the CPU."""
         return build_model(self.cfg, num_classes=self.num_classes)
 
-    def build_train_feed(self, geometry: BatchGeometry, device: torch.device) -> TrainFeed:
-        """Return the training batches of one process."""
+    def build_train_feed(
+        self, geometry: BatchGeometry, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> TrainFeed:
+        """Return the training batches of one process, with images in ``dtype``."""
         assert self.train_data is not None, "opened without its training set"
-        return build_train_feed(
-            self.cfg, self.train_data, geometry, device=device, num_classes=self.num_classes
-        )
+        return build_train_feed(self.cfg, self.train_data, geometry, device, self.num_classes, dtype)
 
     def build_eval_feed(self, rank: int, world_size: int, device: torch.device) -> EvalFeed:
         """Return one process's share of the validation images."""
@@ -89,5 +89,5 @@ class Classification:
         if num_weights not in (0, found):
             raise UserError(
                 f"TRAIN.CLASS_WEIGHTS has {num_weights} numbers, but {cfg.DATA.DATA_PATH} holds {found} "
-                f"classes; give one number for each class, in the order of the folder names, or none"
+                f"classes; give one number for each class, in the order of their labels, or none"
             )

@@ -1,5 +1,6 @@
 """What a user can mend ends with one clear message and its exit status, without a traceback."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -93,23 +94,27 @@ def test_class_weights_that_do_not_fit(fail):
 def test_a_training_image_that_cannot_be_decoded(fail, data):
     (data / "train/digit_1/3.png").write_bytes(b"not an image")
 
-    status, message = fail()
+    status, message = fail(DATA__MAX_BAD_IMAGES=0)
 
     assert status == 5
     assert "train/digit_1/3.png" in message
-    assert "DATA.MAX_BAD_IMAGES is 0" in message
+    assert "DATA.MAX_BAD_IMAGES allows 0" in message
 
 
-def test_bad_training_images_are_replaced_up_to_the_limit_and_reported(tiny_opts, data, capsys):
+def test_bad_training_images_are_replaced_up_to_the_limit_and_listed(tiny_opts, data, tmp_path, capsys):
     (data / "train/digit_1/3.png").write_bytes(b"not an image")
-    opts = tiny_opts(DATA__DATA_PATH=str(data), DATA__MAX_BAD_IMAGES=1)
+    opts = tiny_opts(DATA__DATA_PATH=str(data), OUTPUT=str(tmp_path / "run"))
 
     status = main(["--cfg", "swin_tiny_patch4_window7_224", "--opts", *opts])
 
     error = capsys.readouterr().err
     assert status == 0
-    assert error.count("train/digit_1/3.png") == 1 + 1  # when it was met, and in the closing report
-    assert "1 training image(s) could not be decoded" in error
+    assert error.count("train/digit_1/3.png") == 1  # when it was met
+    assert "1 training image(s) could not be used" in error
+    [listed] = (tmp_path / "run").rglob("bad_images.jsonl")
+    [bad] = map(json.loads, listed.read_text().splitlines())
+    assert bad["name"] == "train/digit_1/3.png"
+    assert "not an image of a supported format" in bad["reason"]
 
 
 def test_a_validation_image_that_cannot_be_decoded(fail, data):
@@ -235,15 +240,22 @@ def test_a_local_rank_that_is_missing(fail, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"DATA__ZIP_MODE": True}, {"DATA__DATASET": "imagenet22K"}],
-    ids=["zip", "imagenet22K"],
+    ("changes", "expected"),
+    [
+        ({"DATA__ZIP_MODE": True}, "has no file val.zip. Expected: DATA_PATH/train.zip, train_map.txt"),
+        ({"DATA__DATASET": "imagenet22K"}, "has no file ILSVRC2011fall_whole_map_val.txt"),
+        ({"DATA__DATASET": "cifar10"}, "holds no CIFAR-10. Expected: DATA_PATH/cifar-10-batches-bin/"),
+        (
+            {"DATA__DATASET": "cifar10", "DATA__ZIP_MODE": True},
+            "DATA.ZIP_MODE is True, but DATA.DATASET is cifar10",
+        ),
+    ],
 )
-def test_data_formats_of_a_later_version(fail, changes):
+def test_data_of_another_layout(fail, changes, expected):
     status, message = fail(**changes)
 
     assert status == 2
-    assert next(iter(changes)).replace("__", ".") in message
+    assert expected in message
 
 
 def test_models_of_a_later_version(capsys, data, tmp_path):

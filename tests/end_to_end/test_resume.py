@@ -175,7 +175,7 @@ def test_images_of_other_names_are_refused(tiny_opts, digits, tmp_path):
     image = data / "train/digit_0/0.png"
     image.rename(image.with_name("another.png"))
 
-    with pytest.raises(UserError, match="the names of the training images was"):
+    with pytest.raises(UserError, match="the names, labels and sizes of the training images was"):
         train(load_config(None, opts))
 
 

@@ -52,6 +52,8 @@ def test_stream_numbers() -> None:
         "INIT": 5,
         "STEP": 6,
         "SUBSTITUTE": 7,
+        "SUBSET": 8,
+        "SAMPLE": 9,
     }
 
 

@@ -18,8 +18,20 @@ class Aug(Section):
         (3 / 4, 4 / 3), "Smallest and largest width / height of a resized crop.", gt=0
     )
     HFLIP: float = opt(0.5, "Probability of a horizontal flip.", ge=0, le=1)
-    COLOR_JITTER: float = opt(0.4, "Strength of colour jitter, used only where AUTO_AUGMENT is none.", ge=0)
-    AUTO_AUGMENT: str = opt("rand-m9-mstd0.5-inc1", "Policy in timm's notation; none is no policy.")
+    COLOR_JITTER: float = opt(
+        0.4, "Strength of colour jitter, used only where AUTO_AUGMENT is none or 3a.", ge=0
+    )
+    AUTO_AUGMENT: str = opt(
+        "rand-m9-mstd0.5-inc1",
+        "Policy in timm's notation: rand-... (RandAugment), original, originalr, v0, v0r (AutoAugment), 3a"
+        " (3-Augment); or ta_wide (TrivialAugment, torchvision's); none is no policy.",
+    )
+    REPEATS: int = opt(
+        1,
+        "Repeated augmentation: times that each image is shown in an epoch, in views of its own; an epoch has as"
+        " many steps as before, so it shows that many times fewer images.",
+        ge=1,
+    )
     REPROB: float = opt(0.25, "Probability of erasing a random part.", ge=0, le=1)
     REMODE: Literal["pixel", "rand", "const"] = opt(
         "pixel", "Fill of an erased part: noise per pixel, one random colour, or zero."
@@ -46,6 +58,8 @@ class Aug(Section):
         " or the whole batch of a process where that is smaller), recorded with the run.",
         ge=0,
     )
+
+    MIX_OFF_EPOCHS: int = opt(0, "Last epochs in which images are not mixed.", ge=0)
 
     @property
     def is_mixing(self) -> bool:

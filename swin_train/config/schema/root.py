@@ -16,6 +16,7 @@ from swin_train.config.schema.train import Train
 DIFFERENT_DEFAULTS: Mapping[str, str] = MappingProxyType({})
 
 NUM_CLASSES_22K = 21_841  # of ImageNet-22K, as the authors trained on it
+_CLASSES_OF = {"imagenet22K": NUM_CLASSES_22K, "cifar10": 10, "cifar100": 100}
 
 
 class Config(Section):
@@ -92,8 +93,9 @@ class Config(Section):
     @property
     def num_classes(self) -> int:
         """The classes of a model without data: MODEL.NUM_CLASSES where it is given, else those of DATA.DATASET."""
-        is_22k = self.DATA.DATASET == "imagenet22K" and not self.is_given("MODEL.NUM_CLASSES")
-        return NUM_CLASSES_22K if is_22k else self.MODEL.NUM_CLASSES
+        if self.is_given("MODEL.NUM_CLASSES"):
+            return self.MODEL.NUM_CLASSES
+        return _CLASSES_OF.get(self.DATA.DATASET, self.MODEL.NUM_CLASSES)
 
     @property
     def amp_enabled(self) -> bool:

@@ -1,74 +1,110 @@
 """Data formats: each opens one split of a data set as a source of (bytes, label).
 
-To add one: write a module beside ``image_folder.py`` whose class has what ``ImageSource`` names, and give it
-a line in ``FORMATS``.
+To add one: write a module beside ``image_folder.py`` whose class has what ``ImageSource`` names, give it a
+line in ``FORMATS``, and name it among the values of ``DATA.DATASET``.
 """
 
 import hashlib
+import os
 from collections.abc import Callable
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from swin_train.data.formats.image_folder import ImageFolder, listing
+from swin_train.data.formats.cifar import Cifar10, Cifar100
+from swin_train.data.formats.flat_folder import FlatFolder, is_flat
+from swin_train.data.formats.image_folder import ImageFolder
+from swin_train.data.formats.imagenet22k import ImageNet22K
+from swin_train.data.formats.names import listing
+from swin_train.data.formats.packed import PackedFolder
+from swin_train.data.formats.parquet import HuggingFaceImages
+from swin_train.data.formats.shards import TarShards
+from swin_train.data.formats.source import FileSpan, ImageSource
+from swin_train.data.formats.synthetic import Synthetic
+from swin_train.data.formats.zip_archive import ZipArchive
 from swin_train.errors import UserError
 
+__all__ = [
+    "ARCHIVED",
+    "FORMATS",
+    "FileSpan",
+    "ImageSource",
+    "check_same_classes",
+    "fingerprint",
+    "open_split",
+]
 
-class ImageSource(Protocol):
-    """One split of a data set: encoded images and their labels, read in any order.
 
-    Attributes:
-        classes: names of the classes, by label.
-        labels: [num_images].
-    """
-
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-
-    @property
-    def num_images(self) -> int:
-        """Number of images."""
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-
-    def read(self, index: int) -> bytes:
-        """Encoded image ``index``; OSError when it cannot be read."""
-
-    def name(self, index: int) -> str:
-        """What messages call image ``index``."""
+def _folder(root: str, split: str) -> ImageSource:
+    """An image folder; the validation images may lie side by side, as ILSVRC has them."""
+    path = os.path.join(root, split)  # noqa: PTH118
+    if root and split == "val" and os.path.isdir(path) and is_flat(path):  # noqa: PTH112
+        return FlatFolder(root, split)
+    return ImageFolder(root, split)
 
 
 FORMATS: dict[str, Callable[[str, str], ImageSource]] = {
-    "imagenet": ImageFolder,
+    "imagenet": _folder,
+    "imagenet22K": ImageNet22K,
+    "cifar10": Cifar10,
+    "cifar100": Cifar100,
+    "synthetic": Synthetic,
+    "packed": PackedFolder,
+    "shards": TarShards,
+    "parquet": HuggingFaceImages,
 }
+ARCHIVED = ("imagenet", "imagenet22K")  # those that DATA.ZIP_MODE reads from zip archives
 
 
-def open_split(dataset: str, path: str, split: str) -> ImageSource:
+_FETCHED = {"shards": TarShards, "parquet": HuggingFaceImages}  # those that may lie in object storage
+
+
+def open_split(
+    dataset: str,
+    path: str,
+    split: str,
+    *,
+    zip_mode: bool = False,
+    cache_mode: str = "part",
+    cache_dir: str = "",
+    cache_gb: float = 0.0,
+) -> ImageSource:
     """Open the split ``train`` or ``val`` of the data set at ``path``.
 
+    Args:
+        dataset: as ``DATA.DATASET`` names it.
+        path: the data path.
+        split: train or val.
+        zip_mode: read train.zip and val.zip with their maps instead.
+        cache_mode: what is asked of the memory for these: no, part or full.
+        cache_dir: where shards from object storage are kept.
+        cache_gb: how much of them; 0 is no limit.
+
     Raises:
-        UserError: the format is unknown, or the data does not have its layout.
+        UserError: the format is unknown or has no archives, or the data does not have its layout.
     """
     if dataset not in FORMATS:
+        raise UserError(f"DATA.DATASET is {dataset!r}; expected one of {', '.join(FORMATS)}.")
+    if dataset in _FETCHED and not zip_mode:
+        return _FETCHED[dataset](path, split, cache_dir, cache_gb)
+    if not zip_mode:
+        return FORMATS[dataset](path, split)
+    if dataset not in ARCHIVED:
         raise UserError(
-            f"DATA.DATASET is {dataset!r}; this version reads image folders only: {', '.join(FORMATS)}."
+            f"DATA.ZIP_MODE is True, but DATA.DATASET is {dataset}, which has no zip archives; set it to False, "
+            f"or DATA.DATASET to {' or '.join(ARCHIVED)}."
         )
-    return FORMATS[dataset](path, split)
+    return ZipArchive(path, split, cache_mode)
 
 
 def fingerprint(source: ImageSource) -> str:
-    """SHA-256, in hexadecimal, of the names of all images with their labels, in sorted order.
+    """SHA-256, in hexadecimal, of the names of all images with their labels and sizes, in sorted order.
 
-    It tells whether two launches see the same images under the same labels, wherever the data lies. It does
-    not see changed bytes under the same name, nor the difference between a byte that is not UTF-8 and a name
-    that spells out how ``source.name`` shows it.
+    It tells whether two launches see the same images under the same labels, wherever the data lies; a folder
+    and a zip archive of it have the same one. It does not see changed bytes of the same number under the same
+    name, nor the difference between a byte that is not UTF-8 and a name that spells out how ``source.name``
+    shows it.
     """
-    labels = source.labels.tolist()
     # No file name holds a zero byte, so no name can run into a label.
-    lines = sorted(f"{source.name(index)}\0{label}\0" for index, label in enumerate(labels))
+    facts = enumerate(zip(source.labels.tolist(), source.sizes.tolist(), strict=True))
+    lines = sorted(f"{source.name(index)}\0{label}\0{size}\0" for index, (label, size) in facts)
     return hashlib.sha256("".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -76,7 +112,7 @@ def check_same_classes(train: ImageSource, val: ImageSource) -> None:
     """Refuse splits whose labels mean different classes.
 
     Raises:
-        UserError: a class is in one split only.
+        UserError: a class is in one split only, or has different labels.
     """
     problems = [
         f"only in {split}/: {listing(sorted(names))}"
@@ -91,3 +127,9 @@ def check_same_classes(train: ImageSource, val: ImageSource) -> None:
             f"DATA.DATA_PATH: train/ and val/ have different classes; {'; '.join(problems)}. "
             "Both must have the same class folders, or labels would mean different classes."
         )
+    for label, (one, other) in enumerate(zip(train.classes, val.classes, strict=False)):
+        if one != other:
+            raise UserError(
+                "DATA.DATA_PATH: train/ and val/ have the same classes under other labels: "
+                f"label {label} is {one} in train/ and {other} in val/. Number them in the same way."
+            )

@@ -1,28 +1,24 @@
 """Image folder: ROOT/train/CLASS/*.jpg and ROOT/val/CLASS/*.jpg, the layout of torchvision's ImageFolder."""
 
-import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from swin_train.data.formats.image_files import ImageFiles
+from swin_train.data.formats.index import Index, Seen, kept, make_index, see
+from swin_train.data.formats.names import EXTENSIONS, check_data_path, entries, is_image, listing, printable
 from swin_train.errors import UserError
 
-logger = logging.getLogger(__name__)
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _LAYOUT = "Expected: DATA_PATH/train/CLASS/*.jpg and DATA_PATH/val/CLASS/*.jpg"
-_NAMED = 10  # names shown in a message before "and N more"
 
 
-class ImageFolder:
+class ImageFolder(ImageFiles):
     """The images of one split, classes and files in the order of torchvision's ImageFolder.
 
     Attributes:
         classes: names of the class folders, sorted; their place is the label.
-        labels: [num_images].
 
     Raises:
         UserError: there is no such folder, it or one below it cannot be listed or is met twice through links,
@@ -30,82 +26,51 @@ class ImageFolder:
     """
 
     def __init__(self, root: str, split: str) -> None:
-        folder = _split_folder(root, split)
-        scan = _Scan()
-        files = {name: scan.images_of(folder, name) for name in scan.class_folders(folder)}
-        scan.report(folder)
-        _check_classes(folder, files)
-
-        self.classes = tuple(printable(name) for name in files)
-        counts = [len(names) for names in files.values()]
-        self.labels: NDArray[np.int64] = np.repeat(np.arange(len(files), dtype=np.int64), counts)
-        self._split = split
-        self._folder = os.fsencode(folder)
-        # One block of bytes and one of ends: a list of a million strings would be copied into every worker,
-        # page by page, as its reference counts are touched.
-        encoded = [os.fsencode(name) for names in files.values() for name in names]
-        self._names = b"".join(encoded)
-        self._ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-
-    @property
-    def num_images(self) -> int:
-        """Number of images in the split."""
-        return len(self.labels)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes in the split."""
-        return len(self.classes)
-
-    def read(self, index: int) -> bytes:
-        """Content of the file of image ``index``.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
-        with open(os.path.join(self._folder, self._name(index)), "rb", buffering=0) as file:  # noqa: PTH118, PTH123
-            return file.read()
-
-    def name(self, index: int) -> str:
-        """Path of image ``index`` below the data path, printable whatever bytes the file name has."""
-        return f"{self._split}/{_shown(self._name(index))}"
-
-    def _name(self, index: int) -> bytes:
-        start = int(self._ends[index - 1]) if index else 0
-        return self._names[start : int(self._ends[index])]
+        folder = split_folder(root, split)
+        super().__init__(folder, f"{split}/", kept("image_folder", folder, lambda: _build(folder)))
 
 
-def printable(name: str) -> str:
-    r"""``name`` with every byte that is not UTF-8 shown as \xNN, so that logs and JSON files stay valid."""
-    return _shown(os.fsencode(name))
+def split_folder(root: str, split: str) -> str:
+    """The folder of a split.
 
-
-def _shown(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")
-
-
-def listing(names: list[str]) -> str:
-    """The first ten names, and how many more there are."""
-    shown = ", ".join(printable(name) for name in names[:_NAMED])
-    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-
-
-def _split_folder(root: str, split: str) -> str:
-    if not root:
-        raise UserError("DATA.DATA_PATH is empty; give the data folder (--data-path DIR). " + _LAYOUT + ".")
-    if not os.path.isdir(root):  # noqa: PTH112
-        problem = "is not a folder" if os.path.exists(root) else "does not exist"  # noqa: PTH110
-        raise UserError(f"DATA.DATA_PATH: {printable(root)} {problem}. {_LAYOUT}.")
+    Raises:
+        UserError: it does not exist.
+    """
+    root = check_data_path(root, _LAYOUT)
     folder = os.path.join(root, split)  # noqa: PTH118
     if not os.path.isdir(folder):  # noqa: PTH112
-        held = listing(sorted(entry.name for entry in _entries(root))) or "nothing"
+        held = listing(sorted(entry.name for entry in entries(root))) or "nothing"
         raise UserError(
             f"DATA.DATA_PATH: {printable(root)} has no folder {split}/; it holds {held}. {_LAYOUT}."
         )
     return folder
 
 
-def _check_classes(folder: str, files: dict[str, list[str]]) -> None:
+def class_folders(folder: str) -> list[str]:
+    """Names of the class folders of a split, sorted.
+
+    Raises:
+        UserError: the folder cannot be listed.
+    """
+    return _Scan().class_folders(folder)
+
+
+def _build(folder: str) -> tuple[Index, list[Seen]]:
+    scan = _Scan()
+    files = {name: scan.images_of(folder, name) for name in scan.class_folders(folder)}
+    _check_classes(folder, files)
+    counts = [len(images) for images in files.values()]
+    index = make_index(
+        classes=map(printable, files),
+        labels=np.repeat(np.arange(len(files), dtype=np.int64), counts),
+        sizes=(size for images in files.values() for size in images.values()),
+        names=(os.fsencode(name) for images in files.values() for name in images),
+        notes=scan.notes(folder),
+    )
+    return index, scan.seen
+
+
+def _check_classes(folder: str, files: dict[str, dict[str, int]]) -> None:
     if not files:
         raise UserError(f"{printable(folder)}: there are no class folders. {_LAYOUT}.")
     empty = [name for name, names in files.items() if not names]
@@ -122,6 +87,7 @@ class _Scan:
 
     hidden: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)  # every folder, as it was before it was listed
     _visited: dict[tuple[int, int], str] = field(default_factory=dict)  # device and number -> path
 
     def class_folders(self, folder: str) -> list[str]:
@@ -129,70 +95,77 @@ class _Scan:
         self.others += files
         return sorted(folders)
 
-    def images_of(self, folder: str, class_name: str) -> list[str]:
-        """Paths below ``folder`` of the images of a class, those in nested folders included."""
+    def images_of(self, folder: str, class_name: str) -> dict[str, int]:
+        """Paths below ``folder`` of the images of a class, those in nested folders included, with their sizes."""
         start = len(folder) + 1
-        return [path[start:] for path in self._walk(os.path.join(folder, class_name))]  # noqa: PTH118
+        walk = self._walk(os.path.join(folder, class_name))  # noqa: PTH118
+        return {path[start:]: size for path, size in walk}
 
-    def _walk(self, folder: str) -> Iterator[str]:
-        levels: dict[str, list[str]] = {}
+    def _walk(self, folder: str) -> Iterator[tuple[str, int]]:
+        levels: dict[str, dict[str, os.DirEntry[str]]] = {}
         waiting = [folder]
         while waiting:
             path = waiting.pop()
             subfolders, levels[path] = self._list(path)
             waiting += [f"{path}/{name}" for name in subfolders]
         for path in sorted(levels):
-            for name in sorted(levels[path]):
-                if name.lower().endswith(EXTENSIONS):
-                    yield f"{path}/{name}"
+            for name, entry in sorted(levels[path].items()):
+                if is_image(name):
+                    yield f"{path}/{name}", size_of(entry)
                 else:
                     self.others.append(name)
 
-    def _list(self, folder: str) -> tuple[list[str], list[str]]:
-        """Names of the folders and of the files in a folder, which must not have been listed before."""
-        entries = _entries(folder)
+    def _list(self, folder: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:
+        """Names of the folders, and the files, in a folder, which must not have been listed before."""
         self._visit(folder)
-        self.hidden += [entry.name for entry in entries if entry.name.startswith(".")]
+        found = entries(folder)
+        self.hidden += [entry.name for entry in found if entry.name.startswith(".")]
         folders: list[str] = []
-        files: list[str] = []
-        for entry in entries:
-            if not entry.name.startswith("."):
-                (folders if _is_folder(entry) else files).append(entry.name)
+        files: dict[str, os.DirEntry[str]] = {}
+        for entry in found:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                folders.append(entry.name)
+            else:
+                files[entry.name] = entry
         return folders, files
 
     def _visit(self, folder: str) -> None:
         """Refuse what links show twice: a loop, or images that would be counted again, under another label."""
-        status = os.stat(folder)  # noqa: PTH116
-        if status.st_ino == 0:  # some network file systems number nothing
+        now = see(folder)
+        self.seen.append(now)
+        if now.inode == 0:  # some network file systems number nothing
             return
-        first = self._visited.setdefault((status.st_dev, status.st_ino), folder)
+        first = self._visited.setdefault((now.device, now.inode), folder)
         if first != folder:
             raise UserError(
                 f"{printable(folder)}: is a link to {printable(first)}, which is part of the same split; its "
                 "images would be there twice. Remove the link."
             )
 
-    def report(self, folder: str) -> None:
+    def notes(self, folder: str) -> list[str]:
+        """What is to be said of what was left out."""
         where = printable(folder)
+        notes = []
         if self.hidden:
-            logger.warning(
-                '%s: ignored %d names that start with ".": %s', where, len(self.hidden), listing(self.hidden)
+            notes.append(
+                f'{where}: ignored {len(self.hidden)} names that start with ".": {listing(self.hidden)}'
             )
         if self.others:
-            logger.warning(
-                "%s: ignored %d files that are no images or stand beside the class folders: %s",
-                where, len(self.others), listing(self.others),
-            )  # fmt: skip
+            notes.append(
+                f"{where}: ignored {len(self.others)} files that are no images or stand beside the class "
+                f"folders: {listing(self.others)}"
+            )
+        return notes
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def size_of(entry: os.DirEntry[str]) -> int:
+    """Bytes of a file, -1 of a link that leads nowhere."""
     try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise UserError(
-            f"{printable(folder)}: cannot be listed ({error.strerror}); make the folder readable."
-        ) from error
+        return entry.stat().st_size
+    except OSError:
+        return -1
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -55,7 +55,7 @@ def test_a_command_line_starts_its_part_of_the_engine(argv: list[str], part: str
         (["trian"], "error: main.py: unknown command 'trian'; did you mean train?\n"),
         (
             ["xyzzy"],
-            "error: main.py: unknown command 'xyzzy'; there are train, eval, convert, config, describe\n",
+            f"error: main.py: unknown command 'xyzzy'; there are {', '.join(COMMANDS)}\n",
         ),
         (["train", *CFG, "--eval"], "error: main.py train: unknown flag --eval; see main.py train --help\n"),
         (["eval", *CFG], "--eval needs the checkpoint to evaluate: give --resume PATH\n"),

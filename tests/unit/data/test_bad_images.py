@@ -1,6 +1,8 @@
 """Images, readers and worker processes that fail while batches are made."""
 
+import io
 import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -12,10 +14,9 @@ import torch
 from PIL import Image
 
 from swin_train.data import draws
-from swin_train.data.augment import (
-    ResizedCrop,
-)
 from swin_train.data.formats.image_folder import ImageFolder
+from swin_train.data.recipe.crop import ResizedCrop
+from swin_train.data.recipe.view import Crop
 from swin_train.errors import DataError
 
 MakeFolder = Callable[..., Path]
@@ -23,8 +24,16 @@ MakeFolder = Callable[..., Path]
 
 def damage(source: ImageFolder, *indices: int) -> None:
     for index in indices:
-        path = Path(os.fsdecode(source._folder)) / os.fsdecode(source._name(index))
-        path.write_bytes(path.read_bytes()[:100])
+        overwrite(path_of(source, index), path_of(source, index).read_bytes()[:100])
+
+
+def path_of(source: ImageFolder, index: int) -> Path:
+    return Path(os.fsdecode(source._folder)) / os.fsdecode(source._name(index))
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Keep the length, which is looked at first."""
+    path.write_bytes(data.ljust(path.stat().st_size, b"\0"))
 
 
 def error_of(batches: Iterable[object]) -> str:
@@ -77,7 +86,7 @@ def test_more_bad_images_than_allowed_stop_the_run(
     message = error_of(train_feed(source, workers=workers, max_bad_images=1).batches(0))
 
     assert message.startswith(f"{source.name(second)}: cannot be decoded (")
-    assert "2 training image(s) cannot be used so far, and DATA.MAX_BAD_IMAGES is 1." in message
+    assert "2 training image(s) cannot be used so far, and DATA.MAX_BAD_IMAGES allows 1." in message
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -94,7 +103,7 @@ def test_a_class_without_any_good_image_stops_the_run(
 
 def test_a_file_that_has_vanished_counts_as_bad(train_feed: Callable, source: ImageFolder) -> None:
     index = int(draws.permutation(21, 1, 0)[0])
-    (Path(os.fsdecode(source._folder)) / os.fsdecode(source._name(index))).unlink()
+    path_of(source, index).unlink()
 
     with pytest.raises(DataError, match=r"cannot be read \(No such file or directory\); 1 training image"):
         list(train_feed(source).batches(0))
@@ -109,15 +118,17 @@ def test_an_image_that_the_recipe_cannot_take_counts_as_bad(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bad = int(draws.permutation(21, 1, 0)[5])
-    Image.new("RGB", (1, 20)).save(Path(os.fsdecode(source._folder)) / os.fsdecode(source._name(bad)))
-    crop = ResizedCrop.__call__
+    narrow = io.BytesIO()
+    Image.new("RGB", (1, 20)).save(narrow, "PNG")
+    overwrite(path_of(source, bad), narrow.getvalue())
+    draw = ResizedCrop.draw
 
-    def choosy(self: ResizedCrop, image: Image.Image, rng: random.Random) -> Image.Image:
-        if image.width == 1:
+    def choosy(self: ResizedCrop, width: int, height: int, rng: random.Random) -> Crop:
+        if width == 1:
             raise ValueError("of one\ncolumn")
-        return crop(self, image, rng)
+        return draw(self, width, height, rng)
 
-    monkeypatch.setattr(ResizedCrop, "__call__", choosy)
+    monkeypatch.setattr(ResizedCrop, "draw", choosy)
     feed = train_feed(source, workers=workers, max_bad_images=1)
 
     with caplog.at_level(logging.WARNING):
@@ -136,25 +147,47 @@ class _KilledReader(ImageFolder):
         return b""
 
 
+class _StoppedReader(ImageFolder):
+    def read(self, index: int) -> bytes:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return b""
+
+
 class _BrokenReader(ImageFolder):
     def read(self, index: int) -> bytes:
         raise RuntimeError("a bug in a format")
 
 
-def test_a_worker_that_dies_is_one_clear_error(train_feed: Callable, make_folder: MakeFolder) -> None:
+def test_a_worker_that_dies_is_one_clear_error(process_feed: Callable, make_folder: MakeFolder) -> None:
     source = _KilledReader(str(make_folder({"a": 8})), "train")
+    at_work = source.name(int(draws.permutation(8, 1, 0)[0]))
 
-    with pytest.raises(
-        DataError, match=r"^Data loading: a worker process was lost \(.*lower DATA\.NUM_WORKERS"
-    ):
-        list(train_feed(source, workers=1).batches(0))
+    message = error_of(process_feed(source, workers=1).batches(0))
+
+    assert message.startswith("Data loading: a worker process was lost (")
+    assert f"; at work on {at_work}). Often memory" in message
+    assert "lower DATA.NUM_WORKERS" in message
 
 
-def test_a_bug_keeps_its_own_error(train_feed: Callable, make_folder: MakeFolder) -> None:
+def test_a_worker_that_hangs_is_named_with_its_image_and_ended(
+    process_feed: Callable, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swin_train.data.workers._TIMEOUT_S", 1)
+    source = _StoppedReader(str(make_folder({"a": 8})), "train")
+    at_work = source.name(int(draws.permutation(8, 1, 0)[0]))
+
+    message = error_of(process_feed(source, workers=1).batches(0))
+
+    assert message.startswith("Data loading: a worker process hangs (DataLoader timed out after 1 seconds")
+    assert f"; at work on {at_work}). Is the disk" in message
+    assert not multiprocessing.active_children()
+
+
+def test_a_bug_keeps_its_own_error(process_feed: Callable, make_folder: MakeFolder) -> None:
     source = _BrokenReader(str(make_folder({"a": 8})), "train")
 
     with pytest.raises(RuntimeError, match="a bug in a format"):
-        list(train_feed(source).batches(0))
+        list(process_feed(source).batches(0))
 
 
 class _LostPipe(ImageFolder):
@@ -163,9 +196,9 @@ class _LostPipe(ImageFolder):
 
 
 def test_without_workers_a_lost_pipe_is_not_one_to_a_worker(
-    train_feed: Callable, make_folder: MakeFolder
+    process_feed: Callable, make_folder: MakeFolder
 ) -> None:
     source = _LostPipe(str(make_folder({"a": 8})), "train")
 
     with pytest.raises(EOFError, match="of the format's own"):
-        list(train_feed(source).batches(0))
+        list(process_feed(source).batches(0))

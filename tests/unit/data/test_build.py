@@ -1,20 +1,18 @@
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from swin_train.config import Config, load_config
-from swin_train.data.augment import ColorJitter, RandomErasing, ResizedCrop, ShiftCrop
-from swin_train.data.build import (
-    build_eval_feed,
-    build_eval_transform,
-    build_train_feed,
-    build_train_transform,
-    open_datasets,
-)
-from swin_train.data.rand_augment import Policy, RandAugment
+from swin_train.data.build import build_eval_feed, build_train_feed, open_datasets
+from swin_train.data.recipe.build import build_eval_recipe, build_recipe
+from swin_train.data.recipe.color_jitter import ColorJitter
+from swin_train.data.recipe.crop import ResizedCrop, ShiftCrop
+from swin_train.data.recipe.erasing import RandomErasing
+from swin_train.data.recipe.rand_augment import Policy, RandAugment
 from swin_train.data.sampler import BatchGeometry
 from swin_train.errors import UserError
 
@@ -27,43 +25,39 @@ def config(*overrides: Any) -> Config:
 
 
 def test_the_defaults_are_the_references_recipe() -> None:
-    transform = build_train_transform(config())
+    recipe = build_recipe(config())
 
-    assert isinstance(transform.crop, ResizedCrop)
-    assert (transform.crop.size, transform.crop.scale, transform.crop.ratio) == (
-        (224, 224),
-        (0.08, 1.0),
-        (3 / 4, 4 / 3),
-    )
-    assert transform.hflip == 0.5
-    assert isinstance(transform.colour, RandAugment)
-    assert transform.colour.policy == Policy(magnitude=9, magnitude_std=0.5, increasing=True)
-    assert transform.colour.fill == (124, 116, 104)
-    assert transform.erase == RandomErasing(0.25, "pixel", 1)
+    assert isinstance(recipe.crop, ResizedCrop)
+    assert recipe.size == (224, 224)
+    assert (recipe.crop.scale, recipe.crop.ratio) == ((0.08, 1.0), (3 / 4, 4 / 3))
+    assert recipe.hflip == 0.5
+    assert isinstance(recipe.policy, RandAugment)
+    assert recipe.policy.policy == Policy(magnitude=9, magnitude_std=0.5, increasing=True)
+    assert recipe.erasing == RandomErasing(0.25, "pixel", 1)
 
 
 def test_small_images_are_shifted_unless_the_crop_is_given() -> None:
-    assert isinstance(build_train_transform(config(*_SMALL)).crop, ShiftCrop)
-    assert isinstance(build_train_transform(config(*_SMALL, "AUG.CROP", "resized")).crop, ResizedCrop)
-    assert isinstance(build_train_transform(config("AUG.CROP", "shift")).crop, ShiftCrop)
-    assert isinstance(build_train_transform(config("DATA.IMG_SIZE", (24, 32))).crop, ShiftCrop)
-    assert isinstance(build_train_transform(config("DATA.IMG_SIZE", (24, 33))).crop, ResizedCrop)
+    assert isinstance(build_recipe(config(*_SMALL)).crop, ShiftCrop)
+    assert isinstance(build_recipe(config(*_SMALL, "AUG.CROP", "resized")).crop, ResizedCrop)
+    assert isinstance(build_recipe(config("AUG.CROP", "shift")).crop, ShiftCrop)
+    assert isinstance(build_recipe(config("DATA.IMG_SIZE", (24, 32))).crop, ShiftCrop)
+    assert isinstance(build_recipe(config("DATA.IMG_SIZE", (24, 33))).crop, ResizedCrop)
 
 
 def test_colour_jitter_acts_where_there_is_no_policy() -> None:
     none = ("AUG.AUTO_AUGMENT", "none")
 
-    assert build_train_transform(config(*none)).colour == ColorJitter(0.4)
-    assert build_train_transform(config(*none, "AUG.COLOR_JITTER", 0.0)).colour is None
+    assert build_recipe(config(*none)).policy == ColorJitter(0.4)
+    assert build_recipe(config(*none, "AUG.COLOR_JITTER", 0.0)).policy is None
 
 
 def test_erasing_can_be_off() -> None:
-    assert build_train_transform(config("AUG.REPROB", 0.0)).erase is None
+    assert build_recipe(config("AUG.REPROB", 0.0)).erasing is None
 
 
 def test_evaluation_crops_or_squashes() -> None:
-    assert build_eval_transform(config()).central_crop
-    assert not build_eval_transform(config("TEST.CROP", False)).central_crop
+    assert build_eval_recipe(config()).central_crop
+    assert not build_eval_recipe(config("TEST.CROP", False)).central_crop
 
 
 @pytest.mark.parametrize(
@@ -112,6 +106,22 @@ def test_an_evaluation_needs_no_training_set(make_folder: MakeFolder) -> None:
     assert val.num_images == 1
 
 
+def test_archives_are_opened_as_the_configuration_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def record(*where: str, **how: object) -> SimpleNamespace:
+        calls.append((where, how))
+        return SimpleNamespace(classes=("a",))
+
+    monkeypatch.setattr("swin_train.data.build.open_split", record)
+    cfg = config("DATA.DATA_PATH", "/data", "DATA.ZIP_MODE", True, "DATA.CACHE_MODE", "full")
+
+    open_datasets(cfg, need_train=True)
+
+    how = {"zip_mode": True, "cache_mode": "full", "cache_dir": "", "cache_gb": 0.0}
+    assert calls == [(("imagenet", "/data", split), how) for split in ("val", "train")]
+
+
 def test_one_channel_images(make_folder: MakeFolder) -> None:
     path = make_folder({"a": 1}, "val")
     grey = ("DATA.MEAN", (0.5,), "DATA.STD", (0.5,), "MODEL.SWIN.IN_CHANS", 1, "DATA.NUM_WORKERS", 0)
@@ -132,11 +142,6 @@ def test_other_numbers_of_channels_are_refused(make_folder: MakeFolder) -> None:
         build_eval_feed(cfg, val, rank=0, world_size=1, device=torch.device("cpu"))
 
 
-def test_archives_are_refused() -> None:
-    with pytest.raises(UserError, match=r"DATA\.ZIP_MODE is True; this version reads image folders"):
-        open_datasets(config("DATA.ZIP_MODE", True), need_train=True)
-
-
 def test_an_unsupported_policy_is_refused() -> None:
     with pytest.raises(UserError, match=r"AUG\.AUTO_AUGMENT is 'augmix-m3'"):
-        build_train_transform(config("AUG.AUTO_AUGMENT", "augmix-m3"))
+        build_recipe(config("AUG.AUTO_AUGMENT", "augmix-m3"))

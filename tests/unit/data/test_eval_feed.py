@@ -1,3 +1,4 @@
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -6,24 +7,31 @@ import pytest
 import torch
 from PIL import Image
 
-from swin_train.data.augment import FILTERS, EvalTransform, Normalize
 from swin_train.data.formats.image_folder import ImageFolder
-from swin_train.data.loader import EvalFeed
+from swin_train.data.images import EvalImages
+from swin_train.data.loader import EvalFeed, Finisher
+from swin_train.data.pipelines.exact import ExactEval, Normalize
+from swin_train.data.recipe.evaluation import EvalRecipe
+from swin_train.data.recipe.view import FILTERS
 from swin_train.data.sampler import EvalSampler
-from swin_train.data.workers import EvalImages, WorkerOptions
+from swin_train.data.workers import WorkerOptions, Workers
 from swin_train.errors import DataError
+from swin_train.kernels.augment import Normalisation
 
 _CPU = torch.device("cpu")
-_NORMALIZE = Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+_MEAN, _STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 MakeFolder = Callable[..., Path]
 
 
 def eval_feed(
     source: ImageFolder, rank: int = 0, world_size: int = 1, workers: int = 0, size: int = 12
 ) -> EvalFeed:
-    images = EvalImages(source, EvalTransform((size, size), True, FILTERS["bicubic"][0], _NORMALIZE), 3)
+    recipe = EvalRecipe((size, size), True, FILTERS["bicubic"][0])
+    images = EvalImages(source, ExactEval(recipe, Normalize(_MEAN, _STD)), 3)
     sampler = EvalSampler(source.num_images, world_size, rank, 4)
-    return EvalFeed(images, sampler, device=_CPU, options=WorkerOptions(workers, 2, pin_memory=False))
+    prepared = Workers(images, sampler, WorkerOptions(workers, 2, pin_memory=False))
+    finisher = Finisher(_CPU, Normalisation(torch.tensor(_MEAN), torch.tensor(_STD)))
+    return EvalFeed(prepared, sampler, source, finisher=finisher)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -50,7 +58,7 @@ def test_evaluation_is_the_same_at_every_pass(source: ImageFolder) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_bad_image_in_an_evaluation_is_an_error(source: ImageFolder, workers: int) -> None:
     path = Path(os.fsdecode(source._folder)) / "a/3.png"
-    path.write_bytes(path.read_bytes()[:100])
+    path.write_bytes(path.read_bytes()[:100].ljust(path.stat().st_size, b"\0"))
 
     try:
         list(eval_feed(source, workers=workers).batches())
@@ -65,7 +73,9 @@ def test_a_bad_image_in_an_evaluation_is_an_error(source: ImageFolder, workers: 
 def test_an_elongated_image_in_an_evaluation_is_an_error_that_names_it(
     source: ImageFolder, workers: int
 ) -> None:
-    Image.new("RGB", (1, 4000)).save(Path(os.fsdecode(source._folder)) / "a/3.png")
+    path, elongated = Path(os.fsdecode(source._folder)) / "a/3.png", io.BytesIO()
+    Image.new("RGB", (1, 4000)).save(elongated, "PNG")
+    path.write_bytes(elongated.getvalue().ljust(path.stat().st_size, b"\0"))
 
     try:
         list(eval_feed(source, workers=workers, size=224).batches())

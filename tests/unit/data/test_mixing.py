@@ -8,6 +8,7 @@ from timm.data import mixup as timm_mixup
 
 from swin_train.data.mixing import Mix, Mixer
 from swin_train.errors import UserError
+from swin_train.kernels.augment import mix_images
 
 
 def make_mixer(**changes: object) -> Mixer:
@@ -35,7 +36,9 @@ def batch(size: int = 4, side: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
 def mix(
     mixer: Mixer, images: torch.Tensor, labels: torch.Tensor, **place: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return mixer(images.clone(), labels, **{"epoch": 0, "step": 0, "first_group": 0, **place})
+    size = images.shape[2], images.shape[3]
+    plan = mixer.plan(size, len(images), **{"epoch": 0, "step": 0, "first_group": 0, **place})
+    return mix_images(images.clone(), plan), mixer.targets(labels, plan)
 
 
 def draws_of(mixer: Mixer, count: int, size: tuple[int, int] = (224, 224)) -> list[Mix]:

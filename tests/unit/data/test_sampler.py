@@ -1,9 +1,11 @@
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from swin_train.data import draws
+from swin_train.data.orders import Shuffled
 from swin_train.data.sampler import BatchGeometry, BatchRequest, EpochSampler, EvalSampler
 
 
@@ -18,6 +20,10 @@ def geometry(**changes: int) -> BatchGeometry:
         "seed": 3,
     }
     return BatchGeometry(**{**settings, **changes})
+
+
+def requests(cut: BatchGeometry, epoch: int, first_step: int = 0) -> Iterator[BatchRequest]:
+    return cut.requests(Shuffled(cut.num_images, cut.seed)(epoch), epoch, first_step)
 
 
 def facts(requests: Any) -> list[tuple[int, int, list[int], list[int]]]:
@@ -41,7 +47,7 @@ def test_every_step_takes_its_slice_of_the_order_whatever_the_ranks_and_micro_ba
         geometry(world_size=world_size, rank=rank, micro_batch=micro_batch) for rank in range(world_size)
     ]
 
-    steps = [images_by_step(list(rank.requests(epoch=2))) for rank in ranks]
+    steps = [images_by_step(list(requests(rank, 2))) for rank in ranks]
 
     for step in range(4):
         together = [image for rank in steps for image in rank[step]]
@@ -50,22 +56,22 @@ def test_every_step_takes_its_slice_of_the_order_whatever_the_ranks_and_micro_ba
 
 
 def test_an_epoch_holds_no_image_twice_and_leaves_out_what_does_not_fill_a_batch() -> None:
-    seen = [i for request in geometry().requests(0) for i in request.indices.tolist()]
+    seen = [i for request in requests(geometry(), 0) for i in request.indices.tolist()]
 
     assert len(seen) == len(set(seen)) == 48
 
 
 def test_positions_count_through_the_global_batch() -> None:
-    requests = list(geometry(world_size=2, rank=1, micro_batch=4).requests(0))
+    found = list(requests(geometry(world_size=2, rank=1, micro_batch=4), 0))
 
-    assert [r.positions.tolist() for r in requests[:2]] == [[6, 7, 8, 9], [10, 11]]
-    assert len(requests) == 4 * geometry(world_size=2, micro_batch=4).micro_batches
+    assert [r.positions.tolist() for r in found[:2]] == [[6, 7, 8, 9], [10, 11]]
+    assert len(found) == 4 * geometry(world_size=2, micro_batch=4).micro_batches
 
 
 def test_starting_in_mid_epoch_gives_the_remaining_requests() -> None:
-    whole = facts(geometry(micro_batch=5).requests(1))
+    whole = facts(requests(geometry(micro_batch=5), 1))
 
-    rest = facts(geometry(micro_batch=5).requests(1, first_step=2))
+    rest = facts(requests(geometry(micro_batch=5), 1, 2))
 
     assert rest == [request for request in whole if request[1] >= 2]
 
@@ -75,7 +81,7 @@ def test_the_epoch_sampler_starts_where_it_was_told() -> None:
 
     sampler.start_at(5, 1)
 
-    assert facts(sampler) == facts(geometry().requests(5, 1))
+    assert facts(sampler) == facts(requests(geometry(), 5, 1))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import hashlib
 import logging
 import os
 from collections.abc import Callable
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder as TorchvisionImageFolder
 
-from swin_train.data.formats import check_same_classes, fingerprint, open_split
 from swin_train.data.formats.image_folder import ImageFolder
 from swin_train.errors import UserError
 
@@ -206,57 +204,102 @@ def test_links_to_folders_and_files_elsewhere_are_followed(tmp_path: Path) -> No
     assert names == ["train/a/deep/1.png", "train/b/2.png", "train/b/4.png", "train/b/c/3.png"]
 
 
-def test_the_fingerprint_follows_from_names_and_labels_alone(tmp_path: Path) -> None:
-    names = ["train/a/1.png", "train/a/2.png", "train/b/1.png"]
-    first, second = touch(tmp_path / "one", *names), touch(tmp_path / "two", *reversed(names))
-    (second / "train/a/1.png").write_bytes(b"changed")
+def settle(root: Path) -> None:
+    """Make all of it look a year old, so that its index is kept."""
+    for folder, _, _ in os.walk(root):
+        os.utime(folder, (1e9, 1e9))
 
-    printed = fingerprint(ImageFolder(str(first), "train"))
 
-    assert printed == fingerprint(ImageFolder(str(second), "train"))
-    lines = b"train/a/1.png\x000\0train/a/2.png\x000\0train/b/1.png\x001\0"
-    assert printed == hashlib.sha256(lines).hexdigest()
+def test_a_folder_is_listed_once_and_its_warnings_are_given_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settle(touch(tmp_path, "train/a/1.png", "train/a/2.png", "train/b/.x", "train/b/1.png", "train/stray"))
+    first = ImageFolder(str(tmp_path), "train")
+    warned = caplog.messages[:]
+    monkeypatch.setattr(os, "scandir", lambda path: pytest.fail(f"{path} is listed again"))
+    caplog.clear()
+
+    second = ImageFolder(str(tmp_path), "train")
+
+    assert len(warned) == 2
+    assert caplog.messages == warned
+    assert [second.name(i) for i in range(3)] == [first.name(i) for i in range(3)]
+    assert second.classes == first.classes
+    assert second.labels.tolist() == first.labels.tolist()
+    assert second.sizes.tolist() == [len(name) for name in ("train/a/1.png",) * 3]
+
+
+def test_a_relative_data_path_is_that_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(touch(tmp_path, "data/train/a/1.png"))
+    monkeypatch.chdir(tmp_path)
+    first = ImageFolder("data", "train")
+
+    monkeypatch.chdir(tmp_path / "data")
+    second = ImageFolder("../data", "train")
+    monkeypatch.chdir("/")
+
+    assert first.read(0) == second.read(0) == b"data/train/a/1.png"
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda root: (root / "train/a/1.png").rename(root / "train/a/3.png"),
-        lambda root: (root / "train/a/1.png").rename(root / "train/b/0.png"),
         lambda root: (root / "train/a/1.png").unlink(),
+        lambda root: touch(root, "train/a/deep/3.png"),
         lambda root: touch(root, "train/0/1.png"),
+        lambda root: (root / "train/b/1.png").rename(root / "train/a/1.png"),
+        lambda root: (root / "train/b").rename(root / "train/c"),
     ],
-    ids=["renamed", "relabelled", "deleted", "a class before the others"],
+    ids=["deleted", "added below", "another class", "replaced", "renamed class"],
 )
-def test_the_fingerprint_sees_other_images(tmp_path: Path, change: Callable[[Path], object]) -> None:
-    touch(tmp_path, "train/a/1.png", "train/a/2.png", "train/b/1.png")
-    before = fingerprint(ImageFolder(str(tmp_path), "train"))
+def test_a_folder_that_changed_is_listed_again(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    settle(
+        touch(
+            tmp_path, "train/a/1.png", "train/a/2.png", "train/a/deep/1.png", "train/b/1.png", "train/b/2.png"
+        )
+    )
+    ImageFolder(str(tmp_path), "train")
 
     change(tmp_path)
 
-    assert fingerprint(ImageFolder(str(tmp_path), "train")) != before
+    source = ImageFolder(str(tmp_path), "train")
+    expected = TorchvisionImageFolder(str(tmp_path / "train"))
+    assert [source.name(i) for i in range(source.num_images)] == [
+        os.path.relpath(path, tmp_path) for path, _ in expected.samples
+    ]
+    assert [len(source.read(i)) for i in range(source.num_images)] == source.sizes.tolist()
+    assert list(source.classes) == expected.classes
 
 
-def test_the_fingerprint_takes_any_name_and_any_order() -> None:
-    class Source(ImageFolder):
-        def __init__(self, *labels: int) -> None:
-            self.labels = np.array(labels)
+def test_a_file_that_changed_in_place_cannot_be_read_until_the_folder_is_indexed_anew(tmp_path: Path) -> None:
+    settle(touch(tmp_path, "train/a/1.png"))
+    ImageFolder(str(tmp_path), "train")
+    (tmp_path / "train/a/1.png").write_bytes(b"longer than before")  # the folder's time stays
 
-        def name(self, index: int) -> str:
-            return f"{self.labels[index]}\ud800"
+    stale = ImageFolder(str(tmp_path), "train")
 
-    assert fingerprint(Source(0, 1)) == fingerprint(Source(1, 0)) != fingerprint(Source(0, 2))
-
-
-def test_splits_with_different_classes_are_refused_by_name(tmp_path: Path) -> None:
-    touch(tmp_path, "train/a/1.png", "train/b/1.png", "val/b/1.png", "val/c/1.png", "val/d/1.png")
-    train, val = (open_split("imagenet", str(tmp_path), split) for split in ("train", "val"))
-
-    check_same_classes(train, train)
-    with pytest.raises(UserError, match=r"different classes; only in train/: a; only in val/: c, d\."):
-        check_same_classes(train, val)
+    with pytest.raises(
+        OSError, match=r"^it has 18 bytes and had 13 when the folder was indexed; start again"
+    ):
+        stale.read(0)
+    assert ImageFolder(str(tmp_path), "train").read(0) == b"longer than before"
 
 
-def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"DATA\.DATASET is 'imagenet22K'; .* image folders only: imagenet\."):
-        open_split("imagenet22K", str(tmp_path), "train")
+def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.png")
+    (tmp_path / "train/a/2.png").symlink_to("gone")
+
+    source = ImageFolder(str(tmp_path), "train")
+
+    assert source.sizes.tolist() == [13, -1]
+    with pytest.raises(FileNotFoundError):
+        source.read(1)
+
+
+def test_a_span_is_the_file_at_its_indexed_length(tmp_path: Path) -> None:
+    source = ImageFolder(str(touch(tmp_path, "train/a/1.png")), "train")
+
+    path, offset, length = source.span(0)
+
+    assert Path(os.fsdecode(path)).read_bytes()[offset:][:length] == source.read(0)
+    assert length == 13

@@ -1,0 +1,90 @@
+"""The result for people, at most 110 columns wide."""
+
+from collections.abc import Sequence
+
+from swin_train.benchmark.contenders import CONTENDERS, OFFICIAL, PREFETCHER
+from swin_train.benchmark.loader import LoaderResult
+from swin_train.benchmark.rounds import Spread
+
+_PARTS = ("read", "decode", "resize", "finish", "transfer")
+
+
+def as_text(result: LoaderResult) -> str:
+    """All tables, one below the other."""
+    blocks = [_costs(result), _scaling(result), _memory(result), _stages(result), _left_out(result)]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _costs(result: LoaderResult) -> list[str]:
+    rows: list[tuple[str, ...]] = [("", "images per core-second", "x official", "x timm-prefetcher")]
+    for name in result.names:
+        against = [result.ratio(name, reference) for reference in (OFFICIAL, PREFETCHER)]
+        rows.append((name, _shown(result.cost(name), 0), *(_shown(ratio, 2) for ratio in against)))
+    lines = _aligned(rows)
+    lines += ["", "what a batch is when it leaves the host"]
+    lines += _aligned([(f"  {name}", CONTENDERS[name].result) for name in result.names], is_text=True)
+    if result.device_ms is not None:
+        place = "one core of the CPU" if result.device == "cpu" else result.device
+        lines.append(
+            f"what is left to the device costs {result.device_ms.median:.3f} ms per image on {place}"
+        )
+    return lines
+
+
+def _scaling(result: LoaderResult) -> list[str]:
+    if len(result.threads) == 1:
+        return []
+    rows = [("images per second, by threads", *(str(threads) for threads in result.threads))]
+    for name in result.names:
+        speeds = [
+            f"{result.speed(name, threads).median:.0f} ({result.scaling(name, threads).median:.2f}x)"
+            for threads in result.threads
+        ]
+        rows.append((name, *speeds))
+    return _aligned(rows)
+
+
+def _memory(result: LoaderResult) -> list[str]:
+    if not result.memory:
+        return []
+    rows = [("memory, MB", "peak", "after each epoch", "growth")]
+    for name, memory in result.memory.items():
+        if memory is None:
+            rows.append((name, "its process failed", "", ""))
+            continue
+        epochs = " ".join(f"{size:.0f}" for size in memory.after_epoch_mb)
+        rows.append((name, f"{memory.peak_mb:.0f}", epochs, f"{memory.growth_mb:+.0f}"))
+    return _aligned(rows)
+
+
+def _stages(result: LoaderResult) -> list[str]:
+    if not result.stages:
+        return []
+    rows: list[tuple[str, ...]] = [("what limits, ms per image", *_PARTS, "sum")]
+    for name, parts in result.stages.items():
+        total = sum(parts.values())
+        rows.append((name, *(f"{parts[p]:.2f} ({parts[p] / total:.0%})" for p in _PARTS), f"{total:.2f}"))
+    return _aligned(rows)
+
+
+def _left_out(result: LoaderResult) -> list[str]:
+    return [f"not measured: {name}: {reason}" for name, reason in result.left_out.items()]
+
+
+def _shown(numbers: Spread | None, digits: int) -> str:
+    if numbers is None:
+        return "-"
+    median, low, high = (f"{number:.{digits}f}" for number in numbers)
+    return f"{median} [{low}, {high}]"
+
+
+def _aligned(rows: Sequence[Sequence[str]], *, is_text: bool = False) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [
+            cell.ljust(width) if is_text else cell.rjust(width)
+            for cell, width in zip(rest, widths[1:], strict=True)
+        ]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+    return lines

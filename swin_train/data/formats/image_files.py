@@ -1,0 +1,74 @@
+"""Images that are a file each: what the folder formats have in common."""
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swin_train.data.formats.index import Index
+from swin_train.data.formats.names import shown
+from swin_train.data.formats.source import FileSpan
+
+
+class ImageFiles:
+    """Image files below a folder, as an index has them.
+
+    Args:
+        folder: below which the names of the index are paths.
+        prefix: what ``name`` puts before them.
+        index: of the images.
+
+    Attributes:
+        classes: names of the classes, by label.
+        labels: [num_images].
+        sizes: [num_images], in bytes; -1 where the index met no file, but a link to none.
+    """
+
+    def __init__(self, folder: str, prefix: str, index: Index) -> None:
+        self.classes = index.classes
+        self.labels: NDArray[np.int64] = index.labels
+        self.sizes: NDArray[np.int64] = index.sizes
+        self._folder = os.fsencode(folder)
+        self._prefix = prefix
+        self._index = index
+
+    @property
+    def num_images(self) -> int:
+        """Number of images in the split."""
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes in the split."""
+        return len(self.classes)
+
+    def read(self, index: int) -> bytes:
+        """Content of the file of image ``index``.
+
+        Raises:
+            OSError: the file cannot be read, or has another length than when it was indexed.
+        """
+        with open(self._path(index), "rb", buffering=0) as file:  # noqa: PTH123
+            data = file.read()
+        if len(data) != self.sizes[index]:
+            # The time of the folder does not tell of it, so no check at the start could.
+            self._index.drop()
+            raise OSError(
+                f"it has {len(data)} bytes and had {self.sizes[index]} when the folder was indexed; "
+                "start again, which indexes anew"
+            )
+        return data
+
+    def span(self, index: int) -> FileSpan:
+        """The file of image ``index``, up to the length that it was indexed with."""
+        return FileSpan(self._path(index), 0, int(self.sizes[index]))
+
+    def name(self, index: int) -> str:
+        """Path of image ``index``, printable whatever bytes the file name has."""
+        return self._prefix + shown(self._name(index))
+
+    def _path(self, index: int) -> bytes:
+        return b"%b/%b" % (self._folder, self._name(index))
+
+    def _name(self, index: int) -> bytes:
+        return self._index.name(index)

@@ -1,0 +1,61 @@
+"""What every data format gives: the images of one split, read in any order."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class FileSpan(NamedTuple):
+    """Where the encoded bytes of an image lie in a local file.
+
+    Attributes:
+        path: of the file.
+        offset: of the first byte.
+        length: in bytes; -1: to the end of the file.
+    """
+
+    path: bytes
+    offset: int
+    length: int
+
+
+class ImageSource(Protocol):
+    """One split of a data set: encoded images and their labels.
+
+    A source is opened once, and read by threads and by forked processes at the same time.
+
+    Attributes:
+        classes: names of the classes, by label.
+        labels: [num_images].
+        sizes: [num_images], bytes of each encoded image; -1 where it could not be learnt.
+    """
+
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+    @property
+    def num_images(self) -> int:
+        """Number of images."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+
+    def read(self, index: int) -> bytes:
+        """Encoded image ``index``; OSError when it cannot be read."""
+
+    def span(self, index: int) -> FileSpan | None:
+        """Where the bytes lie that ``read`` gives, for readers without Python; None: only ``read`` has them.
+
+        ``read`` checks more: what a span leads to that is no image, ``read`` can name the fault of.
+        """
+
+    def name(self, index: int) -> str:
+        """What messages call image ``index``: SPLIT/PATH, printable, another for each image."""
+
+
+def shards_of(source: ImageSource) -> NDArray[np.int64] | None:
+    """The file that each image of a source is in, [num_images], where a file holds many; otherwise None."""
+    return getattr(source, "shards", None)
