@@ -103,7 +103,7 @@ def _build_mixer(cfg: Config, geometry: BatchGeometry, num_classes: int) -> Mixe
         num_classes=num_classes,
         group=geometry.mix_group,
         seed=geometry.seed,
-        end=cfg.TRAIN.EPOCHS - cfg.AUG.MIX_OFF_EPOCHS,
+        end=cfg.TRAIN.EPOCHS - cfg.AUG.MIX_OFF_EPOCHS if cfg.AUG.MIX_OFF_EPOCHS else None,
     )
 
 

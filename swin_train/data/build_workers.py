@@ -7,6 +7,7 @@ import torch
 from swin_train.config import Config
 from swin_train.data.backends import Backend
 from swin_train.data.decode import CHANNELS
+from swin_train.data.decoded_cache import DecodedCache
 from swin_train.data.formats import ImageSource
 from swin_train.data.images import EvalImages, TrainImages
 from swin_train.data.loader import Batches
@@ -45,8 +46,14 @@ def build_train_workers(
             fill,
             cfg.AUG.REMODE,
             pinned=_is_pinned(cfg, device),
+            cache=DecodedCache(source, channels, cfg.DATA.RAM_CACHE_GB) if cfg.DATA.RAM_CACHE_GB else None,
         )
         return Threads(images, sampler, cfg.DATA.PREFETCH)
+    if cfg.DATA.RAM_CACHE_GB:
+        raise UserError(
+            f"DATA.RAM_CACHE_GB is {cfg.DATA.RAM_CACHE_GB:g}, but images are prepared by {backend}; native alone keeps "
+            "decoded pictures: set DATA.PIPELINE native, or RAM_CACHE_GB 0"
+        )
     pipeline: Pipeline
     if backend.name == "portable":
         pipeline = PortableTrain(recipe, fill, cfg.AUG.REMODE, normalisation)

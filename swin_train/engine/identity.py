@@ -19,7 +19,11 @@ _COMPARED = {
 # Keys that make another run when they change, beside those of the model's section.
 _IDENTITY = (
     *("MODEL.TYPE", "MODEL.PADDING", "DATA.IMG_SIZE", "DATA.MEAN", "DATA.STD"),
-    *("DATA.SAMPLING", "DATA.SHUFFLE", "AUG.REPEATS"),  # the order of the images, of which an epoch is under way
+    *(
+        "DATA.SAMPLING",
+        "DATA.SHUFFLE",
+        "AUG.REPEATS",
+    ),  # the order of the images, of which an epoch is under way
 )
 # Keys, or beginnings of keys, that say where and how a run computes, not what it learns.
 _NOT_OF_THE_TRAINING = (
@@ -30,6 +34,7 @@ _NOT_OF_THE_TRAINING = (
         "DATA.PREFETCH",
         "DATA.PIN_MEMORY",
         "DATA.CACHE_MODE",
+        "DATA.RAM_CACHE_GB",
         "DATA.CACHE_DIR",
         "DATA.CACHE_GB",
     ),

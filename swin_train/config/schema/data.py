@@ -68,6 +68,12 @@ class Data(Section):
         any_text=True,
     )
     CACHE_GB: float = opt(0.0, "How much CACHE_DIR may hold, in 10^9 bytes; 0 is no limit.", ge=0)
+    RAM_CACHE_GB: float = opt(
+        0.0,
+        "Memory of each process for decoded training images, in 10^9 bytes; only where PIPELINE is native. 500 x 375"
+        " pixels take half a megabyte.",
+        ge=0,
+    )
     PIPELINE: Literal["auto", "exact", "portable", "native", "timm"] = opt(
         "auto",
         "What prepares images: native (C, threads; main.py build-native), portable (no compiler), exact (Pillow,"

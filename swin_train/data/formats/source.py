@@ -59,3 +59,8 @@ class ImageSource(Protocol):
 def shards_of(source: ImageSource) -> NDArray[np.int64] | None:
     """The file that each image of a source is in, [num_images], where a file holds many; otherwise None."""
     return getattr(source, "shards", None)
+
+
+def is_near(source: ImageSource) -> bool:
+    """Whether all images can be on this machine at the same time."""
+    return getattr(source, "is_near", True)

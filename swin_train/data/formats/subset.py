@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from swin_train.data import draws
 from swin_train.data.formats.names import listing
-from swin_train.data.formats.source import FileSpan, ImageSource, shards_of
+from swin_train.data.formats.source import FileSpan, ImageSource, is_near, shards_of
 from swin_train.errors import UserError
 
 
@@ -27,6 +27,7 @@ class Subset:
         self.classes = tuple(source.classes[label] for label in classes.tolist())
         self.labels: NDArray[np.int64] = np.searchsorted(classes, source.labels[images])
         self.sizes: NDArray[np.int64] = source.sizes[images]
+        self.is_near = is_near(source)
 
     @property
     def num_images(self) -> int:

@@ -16,7 +16,8 @@ from torch import Tensor
 from swin_train.data import draws
 from swin_train.data.buffers import Buffers
 from swin_train.data.decode import DecodeError, decode
-from swin_train.data.formats import FileSpan, ImageSource
+from swin_train.data.decoded_cache import DecodedCache
+from swin_train.data.formats import ImageSource
 from swin_train.data.images import (
     BadImage,
     Loaded,
@@ -26,7 +27,7 @@ from swin_train.data.images import (
     transforming,
     unusable_for_evaluation,
 )
-from swin_train.data.native.library import Crops, Pictures, Pool
+from swin_train.data.native.library import Crops, Item, Pictures, Pool
 from swin_train.data.pipelines.pipeline import Place, Plan
 from swin_train.data.plan import plan_erasures, plan_operations
 from swin_train.data.recipe.erasing import ErasingMode
@@ -58,6 +59,7 @@ class _NativeImages(Generic[V]):
         normalisation: given: batches are finished here; None: that is left to the device.
         threads: of the pool.
         pinned: whether batches lie in page-locked memory.
+        cache: of decoded pictures.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class _NativeImages(Generic[V]):
         normalisation: Normalisation | None,
         threads: int,
         pinned: bool,
+        cache: DecodedCache | None = None,
     ) -> None:
         self.source = source
         self._channels = channels
         self._normalisation = normalisation
         self._threads = threads
+        self._cache = cache
         dtype = torch.uint8 if normalisation is None else torch.float32
         self._buffers = Buffers(dtype, pinned=pinned)
         self._pool: tuple[int, Pool] | None = None
@@ -103,13 +107,15 @@ class _NativeImages(Generic[V]):
 
     def _open(self, images: Sequence[int]) -> tuple[Pictures, dict[int, DecodeError]]:
         errors: dict[int, DecodeError] = {}
-        items: list[FileSpan | bytes] = []
+        items: list[Item] = []
         for row, image in enumerate(images):
             try:
-                items.append(self.source.span(image) or read(self.source, image, self.source.name(image)))
+                items.append(self._item(image))
             except DecodeError as error:
                 errors[row] = error
                 items.append(b"")
+        if self._cache is not None:
+            self._cache.fill(images, items, self.pool)
         pictures = self.pool.load(items)
         for row, image in enumerate(images):
             if row in errors:
@@ -119,10 +125,20 @@ class _NativeImages(Generic[V]):
                 errors[row] = DecodeError(name, str(pictures.problems[row]))
             elif pictures.needs_pillow[row]:
                 try:
-                    pictures.put(row, decode(pictures.data(row), self._channels, name))
+                    pixels = decode(pictures.data(row), self._channels, name)
                 except DecodeError as error:
                     errors[row] = error
+                    continue
+                pictures.put(row, pixels)
+                if self._cache is not None:
+                    self._cache.put(image, pixels)
         return pictures, errors
+
+    def _item(self, image: int) -> Item:
+        pixels = None if self._cache is None else self._cache.get(image)
+        if pixels is not None:
+            return pixels
+        return self.source.span(image) or read(self.source, image, self.source.name(image))
 
     def _view(self, place: Place, width: int, height: int) -> V:
         raise NotImplementedError
@@ -155,6 +171,7 @@ class NativeTrain(_NativeImages[View]):
         seed: of the run.
         fill: colour of what rotation, shear and translation bring in, 0 to 255 per channel.
         erasing_mode: what erased rectangles hold; see ``RandomErasing``.
+        cache: of decoded pictures.
     """
 
     def __init__(
@@ -169,8 +186,9 @@ class NativeTrain(_NativeImages[View]):
         erasing_mode: ErasingMode,
         *,
         pinned: bool = False,
+        cache: DecodedCache | None = None,
     ) -> None:
-        super().__init__(source, channels, normalisation, threads, pinned)
+        super().__init__(source, channels, normalisation, threads, pinned, cache)
         self._recipe = recipe
         self._seed = seed
         self._fill = fill

@@ -119,6 +119,45 @@ def problems_of(*overrides: Any) -> str:
             " it must hold one number per class, and MODEL.NUM_CLASSES is 3",
         ),
         (
+            ["AUG.MIX_OFF_EPOCHS", 1, "AUG.MIXUP", 0, "AUG.CUTMIX", 0],
+            "AUG.MIX_OFF_EPOCHS is 1; no images are mixed: set AUG.MIXUP or AUG.CUTMIX, or leave it at 0",
+        ),
+        (
+            ["AUG.MIX_OFF_EPOCHS", 300],
+            "AUG.MIX_OFF_EPOCHS is 300; it must be less than TRAIN.EPOCHS, which is 300;"
+            " AUG.MIXUP 0 and AUG.CUTMIX 0 never mix",
+        ),
+        (
+            ["DATA.SAMPLING", "balanced", "DATA.SHUFFLE", "blocks"],
+            "DATA.SHUFFLE is the text 'blocks';"
+            " DATA.SAMPLING balanced draws from the whole set; take uniform, or SHUFFLE full",
+        ),
+        (["DATA.CLASSES", ["a", "b", "a"]], "DATA.CLASSES is ['a', 'b', 'a']; it names a class twice"),
+        *(
+            (
+                ["DATA.PROGRESSIVE", sizes],
+                f"DATA.PROGRESSIVE is {sizes}; each is an epoch and a size, and epochs must rise",
+            )
+            for sizes in ([[5, 128], [5, 192]], [[5, 128], [2, 192]])
+        ),
+        (
+            ["DATA.PROGRESSIVE", [[0, 0]]],
+            "DATA.PROGRESSIVE is [[0, 0]]; each is an epoch and a size, and a size is 1 pixel or more",
+        ),
+        (
+            ["DATA.PROGRESSIVE", [[0, 128], [300, 192]]],
+            "DATA.PROGRESSIVE is [[0, 128], [300, 192]];"
+            " a size from TRAIN.EPOCHS on, which is 300, never takes effect",
+        ),
+        (
+            ["DATA.PROGRESSIVE", [[0, 128]], "DATA.IMG_SIZE", [224, 256]],
+            "DATA.PROGRESSIVE is [[0, 128]]; its sizes are squares, and DATA.IMG_SIZE is none",
+        ),
+        (
+            ["DATA.PROGRESSIVE", [[0, 128]], "DATA.PIPELINE", "timm"],
+            "DATA.PROGRESSIVE is [[0, 128]]; DATA.PIPELINE timm has one size only; take another",
+        ),
+        (
             ["EVAL_MODE", True],
             "EVAL_MODE is True; --eval needs the checkpoint to evaluate: give --resume PATH",
         ),
@@ -152,6 +191,9 @@ def test_any_image_size_is_taken(size: int | tuple[int, int], type_: str) -> Non
         ["DATA.BATCH_SIZE", 6, "AUG.MIX_GROUP", 2],
         ["DATA.BATCH_SIZE", 129, "TRAIN.GLOBAL_BATCH", 8],
         ["TRAIN.LR_SCHEDULER.NAME", "multistep", "TRAIN.LR_SCHEDULER.MULTISTEPS", [20, 299]],
+        ["AUG.MIX_OFF_EPOCHS", 299],
+        [*EVAL, "AUG.MIX_OFF_EPOCHS", 300, "DATA.PROGRESSIVE", [[400, 128]]],
+        ["DATA.PROGRESSIVE", [[3, 128], [299, 192]]],
         ["TRAIN.FREEZE", "stages 4"],
         ["TRAIN.FREEZE", "all_but_head"],
         ["TRAIN.CLASS_WEIGHTS", [1, 2]],

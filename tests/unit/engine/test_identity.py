@@ -27,6 +27,10 @@ def compare(now, before, facts=FACTS):
         (["MODEL.PADDING", "masked"], [], "MODEL.PADDING was reference, now masked"),
         (["MODEL.SWIN.WINDOW_SIZE", 8], [], "MODEL.SWIN.WINDOW_SIZE was 7, now 8"),
         (["MODEL.TYPE", "swinv2"], [], "MODEL.TYPE was swin, now swinv2"),
+        (["AUG.REPEATS", 3], [], "AUG.REPEATS was 1, now 3"),
+        (["DATA.SAMPLING", "balanced"], [], "DATA.SAMPLING was uniform, now balanced"),
+        (["DATA.SHUFFLE", "blocks"], [], "DATA.SHUFFLE was full, now blocks"),
+        (["DATA.SHUFFLE_WINDOW", 8], [], "DATA.SHUFFLE_WINDOW was 16, now 8"),
     ],
 )
 def test_another_model_or_input_is_another_run(now, before, difference):
@@ -45,7 +49,9 @@ def test_other_settings_may_change_and_are_said():
 
 
 def test_where_and_how_a_run_computes_is_not_compared():
-    assert compare(["OUTPUT", "elsewhere", "DATA.NUM_WORKERS", 1, "MODEL.RESUME", "x"], []) == ([], [])
+    changes = ["OUTPUT", "elsewhere", "DATA.NUM_WORKERS", 1, "MODEL.RESUME", "x", "DATA.RAM_CACHE_GB", 1]
+
+    assert compare(changes, []) == ([], [])
 
 
 @pytest.mark.parametrize("now", [[], ["MODEL.PADDING", "timm"]])

@@ -48,6 +48,7 @@ def test_a_span_is_where_the_bytes_lie(packed: Path) -> None:
     for index, (_, _, data) in enumerate(IMAGES):
         path, offset, length = source.span(index)
         assert Path(path.decode()).read_bytes()[offset : offset + length] == data
+        assert Path(path.decode()).name == f"{source.shards[index]:05}.bin"
 
 
 def test_a_packed_set_has_the_fingerprint_of_its_source(

@@ -45,7 +45,16 @@ def statistics(pipeline: Pipeline, measure: Callable[[Tensor], Tensor]) -> NDArr
         ("noise", lambda pixels: pixels.diff(dim=1).abs().max()),
     ],
 )
-@pytest.mark.parametrize("changes", [(), ("AUG.AUTO_AUGMENT", "none", "AUG.REPROB", 0.6, "AUG.RECOUNT", 2)])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        ("AUG.AUTO_AUGMENT", "none", "AUG.REPROB", 0.6, "AUG.RECOUNT", 2),
+        ("AUG.AUTO_AUGMENT", "originalr-mstd0.5"),
+        ("AUG.AUTO_AUGMENT", "v0"),
+        ("AUG.AUTO_AUGMENT", "3a"),
+    ],
+)
 def test_exact_follows_the_law_of_timms_chain(
     name: str, measure: Callable[[Tensor], Tensor], changes: tuple[object, ...]
 ) -> None:
@@ -72,8 +81,9 @@ def test_the_global_generators_are_given_back_as_they_were() -> None:
     assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 
 
-def test_posterize_that_keeps_no_bits_is_black_not_an_error() -> None:
-    pipeline = timm("AUG.AUTO_AUGMENT", "rand-m10-n1-p1-inc1", "AUG.REPROB", 0.0)
+@pytest.mark.parametrize("policy", ["rand-m10-n1-p1-inc1", "v0"])
+def test_posterize_that_keeps_no_bits_is_black_not_an_error(policy: str) -> None:
+    pipeline = timm("AUG.AUTO_AUGMENT", policy, "AUG.REPROB", 0.0)
 
     views = [pipeline.show(_PICTURE, Place(0, 0, image)).pixels for image in range(60)]
 
@@ -91,3 +101,10 @@ def test_small_images_are_shifted_as_in_the_reference(changes: tuple[object, ...
 def test_a_resized_crop_at_a_small_size_is_refused() -> None:
     with pytest.raises(UserError, match=r"AUG\.CROP is resized at a small size; DATA\.PIPELINE timm shifts"):
         timm("DATA.IMG_SIZE", 32, "AUG.CROP", "resized")
+
+
+def test_a_policy_that_timm_does_not_have_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"AUG\.AUTO_AUGMENT is ta_wide, which timm does not have; use another"
+    ):
+        timm("AUG.AUTO_AUGMENT", "ta_wide")

@@ -1,0 +1,77 @@
+"""Each recipe of configs/demo/recipes trains the demo for the epoch or two that it says."""
+
+import hashlib
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+import swin_train.engine.epoch
+from swin_train import load_config, train
+from swin_train.config.paths import configs_folder
+
+REPO = Path(__file__).resolve().parents[2]
+RECIPES = sorted(path.stem for path in (configs_folder() / "demo/recipes").glob("*.yaml"))
+STEPS = {  # of an epoch; the others make 1,437 // 64 = 22
+    "digits_fraction": 2,
+    "digits_classes": 6,
+}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    runpy.run_path(str(REPO / "scripts/make_digits.py"))["main"](folder)
+    return folder
+
+
+def test_every_recipe_has_a_configuration():
+    assert len(RECIPES) == 10
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_the_demo(name, demo, tmp_path):
+    opts = ["DATA.DATA_PATH", str(demo), "OUTPUT", str(tmp_path), "DEVICE", "cpu", "DATA.NUM_WORKERS", "0"]
+    cfg = load_config(f"demo/recipes/{name}", opts)
+
+    summary = train(cfg)
+
+    lines = [json.loads(line) for line in (summary.folder / "metrics.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["kind"] == "train"][-1]
+    assert last["step"] == STEPS.get(name, 22) * cfg.TRAIN.EPOCHS
+    assert last["loss"] < 10
+    assert summary.evaluation.num_images == (109 if name == "digits_classes" else 360)
+
+
+class Stop(Exception):
+    """Stands for whatever ended the process."""
+
+
+def test_a_run_of_all_recipes_that_can_go_together_resumes_bit_identical(tiny_opts, monkeypatch):
+    recipe = {
+        "AUG__REPEATS": 2,
+        "AUG__MIX_OFF_EPOCHS": 1,
+        "AUG__AUTO_AUGMENT": "ta_wide",
+        "DATA__PROGRESSIVE": [[0, 8], [1, 12]],
+        "DATA__SHUFFLE": "blocks",
+        "DATA__FRACTION": 0.8,
+        "SAVE_STEPS": 2,
+    }
+    undisturbed = train(load_config(None, tiny_opts(**recipe, TAG="undisturbed"))).folder
+    real = swin_train.engine.epoch.train_step
+
+    def dying(state, *args, **kwargs):
+        if state.step == 7:  # of 8, four in an epoch; 6 are saved
+            raise Stop
+        return real(state, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(swin_train.engine.epoch, "train_step", dying)
+        with pytest.raises(Stop):
+            train(load_config(None, tiny_opts(**recipe)))
+    resumed = train(load_config(None, tiny_opts(**recipe, DATA__NUM_WORKERS=1))).folder
+
+    states = [folder / "checkpoints/step-00000008/state.safetensors" for folder in (undisturbed, resumed)]
+    one, other = (hashlib.sha256(path.read_bytes()).hexdigest() for path in states)
+    assert one == other
