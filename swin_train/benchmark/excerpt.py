@@ -1,13 +1,18 @@
 """The images that are measured: as many as a pass needs, whatever the size of the data set."""
 
+import logging
 import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swin_train.data.decode import decode
+from swin_train.data.decode import DecodeError, decode
 from swin_train.data.formats import FileSpan, ImageSource
+from swin_train.data.formats.subset import Subset
+from swin_train.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _SEED = 0
 
@@ -44,6 +49,33 @@ class Excerpt:
     def name(self, index: int) -> str:
         """What messages call it."""
         return self._source.name(int(self._images[index]))
+
+
+def without_bad(source: ImageSource, num_images: int) -> ImageSource:
+    """A source of which an ``Excerpt`` of so many images holds none that cannot be decoded.
+
+    Raises:
+        UserError: there is no other.
+    """
+    order = np.random.default_rng(_SEED).permutation(source.num_images)[:num_images]
+    bad = [image for image in order.tolist() if not _is_good(source, image)]
+    if not bad:
+        return source
+    logger.warning("left out %d images that cannot be decoded, among them %s", len(bad), source.name(bad[0]))
+    good = np.setdiff1d(order, bad)
+    if not len(good):
+        raise UserError(
+            f"benchmark loader: none of {len(bad)} images can be decoded; see main.py verify-data."
+        )
+    return Subset(source, good, np.arange(source.num_classes))
+
+
+def _is_good(source: ImageSource, image: int) -> bool:
+    try:
+        decode(source.read(image), 3, source.name(image))
+    except (OSError, DecodeError):
+        return False
+    return True
 
 
 class Decoded:

@@ -99,18 +99,27 @@ def open_bench(argv: tuple[str, ...]) -> "Bench":
         UserError: the configuration or the data is wrong.
     """
     from swin_train.benchmark.bench import Bench
+    from swin_train.benchmark.excerpt import without_bad
     from swin_train.data.formats import open_split
     from swin_train.data.formats.packed import PackedFolder
     from swin_train.distributed.launch import choose_device
 
     options, cfg = parser().read(argv), _configured(argv, {})
     data, split = cfg.DATA, "val" if options.eval else "train"
+    source = open_split(
+        data.DATASET,
+        data.DATA_PATH,
+        split,
+        zip_mode=data.ZIP_MODE,
+        cache_mode=data.CACHE_MODE,
+        cache_dir=data.CACHE_DIR,
+        cache_gb=data.CACHE_GB,
+    )
+    packed = PackedFolder(options.packed, split) if options.packed else None
     return Bench(
         configure=partial(_configured, argv),
-        source=open_split(
-            data.DATASET, data.DATA_PATH, split, zip_mode=data.ZIP_MODE, cache_mode=data.CACHE_MODE
-        ),
-        packed=PackedFolder(options.packed, split) if options.packed else None,
+        source=without_bad(source, options.images),
+        packed=without_bad(packed, options.images) if packed else None,
         is_eval=options.eval,
         num_images=options.images,
         device=choose_device(cfg.DEVICE, 0),

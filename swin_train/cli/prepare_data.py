@@ -20,7 +20,8 @@ its name. SOURCE is
   ILSVRC2012_img_train.tar   the official archive, which is not unpacked
   ILSVRC2012_img_val.tar     the same, with --labels
   a folder                   with train/CLASS/* and val/CLASS/*, or with CLASS/*; with train.zip and train_map.txt;
-                             with tar shards; packed; --dataset tells it where looking does not
+                             with tar shards or Parquet files; packed; --dataset tells it where looking does not
+  a URL                      of tar shards or Parquet files (s3://, gs://, https://), with --dataset and --cache-dir
 and OUT becomes
   folder   OUT/SPLIT/CLASS/FILE, and OUT/SPLIT.sha256 for sha256sum -c
   zip      OUT/SPLIT.zip and OUT/SPLIT_map.txt, as the reference reads them
@@ -29,9 +30,10 @@ and OUT becomes
            (main.py build-native)
 with OUT/manifest.json: counts, checksums, settings. Give the same OUT for the other split.
 
-A command that was interrupted, at any moment and by anything, goes on when it is given again. Nothing that exists
-is overwritten. Every image is decoded once: those that cannot be are named, and copied as they are unless
---skip-bad leaves them out."""
+A command that was interrupted, at any moment and by anything, goes on when it is given again; until it has come to
+its end, the split is refused by all that reads it here. SOURCE must stay as it is meanwhile: other names, classes
+and sizes of images are noticed, other bytes of the same size are not. Nothing that exists is overwritten. Every
+image is decoded once: those that cannot be are named, and copied as they are unless --skip-bad leaves them out."""
 
 _EXAMPLES = """\
   python main.py prepare-data ILSVRC2012_img_train.tar /data/imagenet --to packed
@@ -46,8 +48,8 @@ _EXAMPLES = """\
 def parser() -> Parser:
     """The parser of ``main.py prepare-data``."""
     prepare = Parser("main.py prepare-data", _DESCRIPTION, _EXAMPLES)
-    prepare.add_argument("source", metavar="SOURCE", type=Path, help="what to read")
-    prepare.add_argument("out", metavar="OUT", type=Path, help="the folder to write")
+    prepare.add_argument("source", metavar="SOURCE", help="what to read")
+    prepare.add_argument("out", metavar="OUT", help="the folder to write")
     prepare.add_argument("--to", required=True, choices=_LAYOUTS, help="the layout to write")
     prepare.add_argument("--split", choices=("train", "val"), default="train", help="which split (train)")
     prepare.add_argument("--dataset", metavar="NAME", help="layout of SOURCE, as DATA.DATASET names it")
@@ -77,6 +79,7 @@ def parser() -> Parser:
     prepare.add_argument(
         "--quality", metavar="Q", type=int, help=f"JPEG quality of these, 1 to 100 ({_QUALITY})"
     )
+    add_cache(prepare)
     prepare.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read or decoded")
     return prepare
 
@@ -89,16 +92,25 @@ def run(argv: Sequence[str]) -> int:
 
     from swin_train.prepare.images import Recoding
     from swin_train.prepare.job import Settings, prepare
-    from swin_train.prepare.sources import open_source
+    from swin_train.prepare.sources import check_apart, open_source
     from swin_train.record.console import Console
 
     recoding = None if options.max_side is None else Recoding(options.max_side, options.quality or _QUALITY)
     shard_bytes = max(1, int(options.shard_mb * _MIB))
     settings = Settings(options.to, options.split, shard_bytes, recoding, options.skip_bad)
+    check_apart(options.source, options.out, options.split)
+    out = Path(options.out)
     with Console(None, is_main=True):
-        source = open_source(options.source, options.split, options.dataset, options.labels)
-        entry = prepare(source, options.out, settings, options.workers)
-    print_result(as_text(options.out, options.split, entry))
+        source = open_source(
+            options.source,
+            options.split,
+            options.dataset,
+            options.labels,
+            options.cache_dir,
+            options.cache_gb,
+        )
+        entry = prepare(source, out, settings, options.workers)
+    print_result(as_text(out, options.split, entry))
     return 0
 
 
@@ -110,6 +122,7 @@ def _check(command: Parser, options: argparse.Namespace) -> None:
         ("--max-side", options.max_side, 1, 65500),
         ("--quality", options.quality, 1, 100),
         ("--shard-mb", options.shard_mb, 0.001, 2**20),
+        ("--cache-gb", options.cache_gb, 0, 10**9),
     ):
         if value is not None and not low <= value <= high:
             command.error(f"{flag} must be {low} to {high}; got {value:g}")
@@ -139,6 +152,23 @@ def as_text(out: Path, split: str, entry: dict[str, Any]) -> str:
         if len(bad) > _SHOWN:
             lines.append(f"  and {len(bad) - _SHOWN:,} more, listed in {out / 'manifest.json'}")
     return "\n".join(lines)
+
+
+def add_cache(command: Parser) -> None:
+    """Add the flags of the cache for shards."""
+    command.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        default="",
+        help="where shards from object storage, and what is unpacked from Parquet, are kept [DATA.CACHE_DIR]",
+    )
+    command.add_argument(
+        "--cache-gb",
+        metavar="N",
+        type=float,
+        default=0.0,
+        help="how much that may hold, in 10^9 bytes; 0 is no limit [DATA.CACHE_GB]",
+    )
 
 
 def cores() -> int:

@@ -21,11 +21,15 @@ Train, evaluate and fine-tune Swin Transformers.
 
 Without a command this takes the command lines of the reference implementation: it trains, or with --eval
 evaluates, or with --throughput measures speed. Commands, each with its own --help:
-  train    train, or go on with a training that was interrupted
-  eval     evaluate a checkpoint
-  convert  write weights for timm, torchvision, Hugging Face or the reference
-  config   show, explain or check a configuration
-  describe tell a model's parameters, FLOPs, shapes and memory"""
+  train         train, or go on with a training that was interrupted
+  eval          evaluate a checkpoint
+  convert       write weights for timm, torchvision, Hugging Face or the reference
+  config        show, explain or check a configuration
+  describe      tell a model's parameters, FLOPs, shapes and memory
+  build-native  compile the extension that loads images fast
+  prepare-data  write a data set in another layout
+  verify-data   say what is broken or odd in a data set
+  benchmark     measure the ways of loading images"""
 
 _FLAT_EXAMPLES = """\
   # train, 8 GPUs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from swin_train.cli.arguments import Parser
 from swin_train.cli.output import print_result
-from swin_train.cli.prepare_data import cores
+from swin_train.cli.prepare_data import add_cache, cores
 from swin_train.errors import DataError, StorageError, UserError
 
 if TYPE_CHECKING:
@@ -37,13 +37,17 @@ def parser() -> Parser:
     """The parser of ``main.py verify-data``."""
     verify = Parser("main.py verify-data", _DESCRIPTION, _EXAMPLES)
     verify.add_argument(
-        "--data-path", required=True, metavar="DIR", type=Path, help="the data set, in any layout"
+        "--data-path",
+        required=True,
+        metavar="DIR",
+        help="the data set, in any layout; or the URL of shards or Parquet files, with --dataset and --cache-dir",
     )
     verify.add_argument("--dataset", metavar="NAME", help="its layout, as DATA.DATASET names it")
     verify.add_argument("--split", choices=("train", "val"), help="one split only")
     verify.add_argument(
         "--workers", metavar="N", type=int, default=cores(), help="threads (one for each core)"
     )
+    add_cache(verify)
     verify.add_argument(
         "--json", metavar="FILE", type=Path, help="write the whole report there, with all names"
     )
@@ -59,27 +63,56 @@ def run(argv: Sequence[str]) -> int:
     options = command.read(argv)
     if options.workers < 1:
         command.error(f"--workers must be 1 or more; got {options.workers}")
+    if not options.cache_gb >= 0:
+        command.error(f"--cache-gb must be 0 or more; got {options.cache_gb:g}")
+    if not options.data_path:
+        command.error("--data-path is empty (an unset variable?); give a path, . for the current folder")
+    if options.json is not None:
+        _check_writable(options.json)
 
-    from swin_train.prepare.manifest import damaged_files, read_manifest
+    from swin_train.prepare.manifest import damaged_files, miscounts
     from swin_train.prepare.sources import open_splits
     from swin_train.prepare.verify import verify
     from swin_train.record.console import Console
 
     with Console(None, is_main=True):
-        splits = read_manifest(options.data_path) if options.checksums else {}
-        if options.checksums and not splits:
-            raise UserError(
-                f"--checksums: {options.data_path} has no manifest.json; prepare-data writes it. Leave the flag out"
-            )
-        sources = open_splits(options.data_path, options.split, options.dataset)
+        splits = _recorded(options.data_path, options.split) if options.checksums else {}
+        sources = open_splits(
+            options.data_path, options.split, options.dataset, options.cache_dir, options.cache_gb
+        )
         report = verify(sources, options.workers)
         if options.checksums:
-            found = damaged_files(options.data_path, splits)
-            report.damaged_files = {name: problem for name, problem in found if problem is not None}
+            found = damaged_files(Path(options.data_path), splits)
+            damaged = {name: problem for name, problem in found if problem is not None}
+            report.damaged_files = damaged | miscounts(splits, sources)
+    print_result(as_text(report))
     if options.json is not None:
         _write(options.json, report.as_json())
-    print_result(as_text(report))
     return 0 if report.is_clean else DataError.exit_status
+
+
+def _recorded(path: str, split: str | None) -> dict[str, Any]:
+    """What prepare-data has recorded of the splits that are looked at."""
+    from swin_train.data.formats.remote import is_url, shown_path
+    from swin_train.prepare.manifest import read_manifest
+
+    if is_url(path):
+        raise UserError(
+            f"--checksums: {shown_path(path)} is a URL; manifest.json is compared with the files of a folder. Leave "
+            "the flag out"
+        )
+    splits = read_manifest(Path(path))
+    if not splits:
+        raise UserError(
+            f"--checksums: {path} has no manifest.json; prepare-data writes it. Leave the flag out"
+        )
+    if split is None:
+        return splits
+    if split not in splits:
+        raise UserError(
+            f"--checksums: {path}/manifest.json has no {split}; it has {', '.join(splits)}. Leave the flag out"
+        )
+    return {split: splits[split]}
 
 
 def as_text(report: "Report") -> str:
@@ -133,6 +166,15 @@ def _listed(title: str, items: Sequence[str]) -> list[str]:
     lines = [textwrap.shorten(item, _WIDTH - 2, placeholder=" ...") for item in items[:_SHOWN]]
     more = [f"and {len(items) - _SHOWN:,} more (--json lists all)"] if len(items) > _SHOWN else []
     return ["", f"{title}: {len(items):,}", *(f"  {line}" for line in [*lines, *more])]
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written before hours of work; a new one is left empty."""
+    try:
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); give another --json FILE") from None
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from swin_train.config.schema.root import Config
 
 Findings = Iterator[tuple[str, str]]
 
+ARCHIVED = ("imagenet", "imagenet22K")  # the values of DATA.DATASET that ZIP_MODE reads from zip archives
+
 
 def check(cfg: Config, doubtful: Set[str] = frozenset()) -> Findings:
     """Yield everything about ``cfg`` that cannot work.
@@ -132,7 +134,8 @@ def _mixing_ends_in_time(cfg: Config) -> Findings:
     elif cfg.AUG.MIX_OFF_EPOCHS >= cfg.TRAIN.EPOCHS:
         yield (
             "AUG.MIX_OFF_EPOCHS",
-            f"it must be less than TRAIN.EPOCHS, which is {cfg.TRAIN.EPOCHS}; AUG.MIXUP 0 and AUG.CUTMIX 0 never mix",
+            f"it must be less than TRAIN.EPOCHS, which is {cfg.TRAIN.EPOCHS};"
+            " to mix in none, set AUG.MIXUP and AUG.CUTMIX to 0",
         )
 
 
@@ -159,6 +162,30 @@ def _sizes_progress(cfg: Config) -> Findings:
         yield key, "its sizes are squares, and DATA.IMG_SIZE is none"
     if cfg.DATA.PIPELINE == "timm":
         yield key, "DATA.PIPELINE timm has one size only; take another"
+
+
+def _images_can_be_prepared(cfg: Config) -> Findings:
+    data, by_pillow = cfg.DATA, cfg.DATA.PIPELINE in ("exact", "timm")
+    if data.AUGMENT_ON == "device" and by_pillow:
+        yield (
+            "DATA.AUGMENT_ON",
+            f"DATA.PIPELINE {data.PIPELINE} augments with Pillow; take portable, native or auto, or AUGMENT_ON auto",
+        )
+    if data.RAM_CACHE_GB and (by_pillow or data.PIPELINE == "portable"):
+        yield "DATA.RAM_CACHE_GB", f"DATA.PIPELINE is {data.PIPELINE}; native alone keeps decoded pictures"
+    if data.PIPELINE == "timm" and cfg.AUG.AUTO_AUGMENT == "ta_wide":
+        yield "AUG.AUTO_AUGMENT", "timm does not have it; take another DATA.PIPELINE"
+
+
+def _data_can_be_opened(cfg: Config) -> Findings:
+    data = cfg.DATA
+    if data.ZIP_MODE and data.DATASET not in ARCHIVED:
+        yield (
+            "DATA.ZIP_MODE",
+            f"DATA.DATASET {data.DATASET} has no zip archives, only {' and '.join(ARCHIVED)} have",
+        )
+    if data.DATASET == "parquet" and not data.CACHE_DIR:
+        yield "DATA.CACHE_DIR", "DATA.DATASET parquet needs a folder to make tables ready in; name one"
 
 
 def _freeze_is_known(cfg: Config) -> Findings:
@@ -200,6 +227,8 @@ _RULES: dict[Callable[[Config], Findings], tuple[str, ...]] = {
     _mixing_ends_in_time: (*_MODE, "CUTMIX_MINMAX"),
     _order_is_possible: (),
     _sizes_progress: _MODE,
+    _images_can_be_prepared: (),
+    _data_can_be_opened: ("DATASET",),
     _freeze_is_known: ("TYPE", "DEPTHS"),
     _weights_match_classes: (),
     _mode_is_possible: (*_MODE, "RESUME"),

@@ -22,7 +22,7 @@ _PLAIN_JPEG = {"Gray", "YCbCr", "RGB"}  # color spaces whose way to RGB is beyon
 # picture whole: Pillow decides there.
 _LOST_PIXELS = ("bad Huffman code", "premature end of data segment", "instead of RST", "bad progression")
 # What the accepted file extensions may really hold; Pillow's other readers (some start programs) stay shut.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 
 
 class DecodeError(DataError):
@@ -102,7 +102,7 @@ def _decode_plain_jpeg(data: bytes, channels: int) -> NDArray[np.uint8] | None:
 
 
 def _decode_by_pillow(data: bytes, mode: str) -> NDArray[np.uint8]:
-    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
     _check_size(*image.size)
     image.load()
     return as_pixels(_to_8_bits(image, mode))
@@ -123,6 +123,8 @@ def _to_8_bits(image: Image.Image, mode: str) -> Image.Image:
         if levels.min() < 0 or levels.max() > 0xFFFF:
             raise ValueError("its pixels are 32-bit integers, which have no defined range")
         image = Image.fromarray((levels >> 8).astype(np.uint8))
+    if image.mode == "LAB":  # from which Pillow knows no direct way to grey
+        image = image.convert("RGB")
     return image.convert(mode)
 
 
@@ -130,5 +132,5 @@ def _reason(error: Exception, data: bytes) -> str:
     if not data:
         return "the file is empty"
     if isinstance(error, Image.UnidentifiedImageError):
-        return "not an image of a supported format: " + ", ".join(_FORMATS)  # Pillow's text shows an address
+        return "not an image of a supported format: " + ", ".join(FORMATS)  # Pillow's text shows an address
     return " ".join(str(error).split()) or type(error).__name__

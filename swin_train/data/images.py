@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from swin_train.data import draws
 from swin_train.data.decode import DecodeError, decode
 from swin_train.data.formats import ImageSource
-from swin_train.data.pipelines.pipeline import Pipeline, Place, Plan, Shown
+from swin_train.data.pipelines.pipeline import Memory, Pipeline, Place, Plan, Shown, fresh
 from swin_train.data.recipe.limits import TooElongated
 from swin_train.data.sampler import BatchRequest
 from swin_train.errors import DataError
@@ -50,7 +49,7 @@ def _ignore(image: int) -> None:
 
 
 @dataclass(frozen=True)
-class TrainImages(Dataset["Loaded | DataError"]):
+class TrainImages:
     """Augmented images; one that is bad is replaced by another of its class, and reported.
 
     Attributes:
@@ -67,7 +66,8 @@ class TrainImages(Dataset["Loaded | DataError"]):
     seed: int
     note: Callable[[int], None] = _ignore
 
-    def __getitem__(self, request: BatchRequest) -> Loaded | DataError:
+    def __call__(self, request: BatchRequest, memory: Memory = fresh) -> Loaded | DataError:
+        """The batch of a request, or why there is none."""
         bad: list[BadImage] = []
         try:
             shown = [
@@ -76,7 +76,8 @@ class TrainImages(Dataset["Loaded | DataError"]):
             ]
         except DataError as error:
             return error
-        return collate(self.pipeline, shown, self.source, request, bad)
+        images, plan = self.pipeline.collate(shown, memory)
+        return Loaded(images, _labels(self.source, request), plan, request, tuple(bad))
 
     def _show(self, place: Place, bad: list[BadImage]) -> Shown:
         for candidate in candidates(self.source, place):
@@ -89,7 +90,7 @@ class TrainImages(Dataset["Loaded | DataError"]):
 
 
 @dataclass(frozen=True)
-class EvalImages(Dataset["Loaded | DataError"]):
+class EvalImages:
     """Images as a model is shown them in evaluation; a bad one is an error, because metrics must be exact.
 
     Attributes:
@@ -104,12 +105,14 @@ class EvalImages(Dataset["Loaded | DataError"]):
     channels: int
     note: Callable[[int], None] = _ignore
 
-    def __getitem__(self, request: BatchRequest) -> Loaded | DataError:
+    def __call__(self, request: BatchRequest, memory: Memory = fresh) -> Loaded | DataError:
+        """The batch of a request, or why there is none."""
         try:
             shown = [self._show(image) for image in request.indices.tolist()]
         except DecodeError as error:
             return unusable_for_evaluation(error)
-        return collate(self.pipeline, shown, self.source, request, [])
+        images, plan = self.pipeline.collate(shown, memory)
+        return Loaded(images, _labels(self.source, request), plan, request, ())
 
     def _show(self, image: int) -> Shown:
         self.note(image)
@@ -179,10 +182,5 @@ def read(source: ImageSource, image: int, name: str) -> bytes:
         raise DecodeError(name, f"cannot be read ({error.strerror or error})") from error
 
 
-def collate(
-    pipeline: Pipeline, shown: list[Shown], source: ImageSource, request: BatchRequest, bad: list[BadImage]
-) -> Loaded:
-    """The batch of a request."""
-    images, plan = pipeline.collate(shown)
-    labels = torch.from_numpy(source.labels[request.indices])
-    return Loaded(images, labels, plan, request, tuple(bad))
+def _labels(source: ImageSource, request: BatchRequest) -> Tensor:
+    return torch.from_numpy(source.labels[request.indices])

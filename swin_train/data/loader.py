@@ -87,8 +87,8 @@ class TrainFeed:
 
     Args:
         workers: what prepares the requests of ``sampler``.
+        sampler: which images make up which batch.
         source: the training set.
-        geometry: which images make up which batch.
         mixer: Mixup and CutMix; None leaves targets as labels.
         max_bad_images: how many different images may be replaced before the run stops.
         finisher: what is left to do on the device.

@@ -70,12 +70,15 @@ def affine_matrix(op: Op, size: Size) -> Matrix:
     amount = op.argument or 0.0
     if op.name == "Rotate":
         return _rotation(amount, width, height)
-    horizontal = op.name.endswith(("X", "XRel"))
-    if op.name.startswith("Shear"):
-        return (1.0, amount, 0.0, 0.0, 1.0, 0.0) if horizontal else (1.0, 0.0, 0.0, amount, 1.0, 0.0)
-    if op.name.endswith("Rel"):
-        amount *= width if horizontal else height
-    return (1.0, 0.0, amount, 0.0, 1.0, 0.0) if horizontal else (1.0, 0.0, 0.0, 0.0, 1.0, amount)
+    matrices: dict[str, Matrix] = {
+        "ShearX": (1.0, amount, 0.0, 0.0, 1.0, 0.0),
+        "ShearY": (1.0, 0.0, 0.0, amount, 1.0, 0.0),
+        "TranslateX": (1.0, 0.0, amount, 0.0, 1.0, 0.0),
+        "TranslateY": (1.0, 0.0, 0.0, 0.0, 1.0, amount),
+        "TranslateXRel": (1.0, 0.0, amount * width, 0.0, 1.0, 0.0),
+        "TranslateYRel": (1.0, 0.0, 0.0, 0.0, 1.0, amount * height),
+    }
+    return matrices[op.name]
 
 
 def _rotation(degrees: float, width: int, height: int) -> Matrix:

@@ -1,6 +1,5 @@
 """Worker processes that turn requests into batches, and what becomes of their losses."""
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,10 +12,12 @@ from torch.utils.data import DataLoader, Sampler
 
 from swin_train.data.images import EvalImages, Loaded, TrainImages
 from swin_train.data.sampler import BatchRequest
+from swin_train.data.shared_batches import Message, Orders, SharedBatches, Slots
 from swin_train.data.watch import Watch, at_work, kill_workers
-from swin_train.errors import DataError, UserError
+from swin_train.errors import DataError
 
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108
+_IN_USE = 4  # batches that the main process may hold before workers must send theirs as messages
+_FORKS = sys.platform == "linux"
 _TIMEOUT_S = 300  # a worker that needs longer for a batch hangs, for example on a network disk that is gone
 
 
@@ -28,7 +29,7 @@ class WorkerOptions:
         num_workers: processes; 0 works in the calling one.
         prefetch: batches that each process prepares ahead.
         pin_memory: whether batches lie in page-locked memory, from which copies to a GPU can overlap.
-        batch_bytes: of the images of a batch, for which there must be shared memory; 0: not looked at.
+        batch_bytes: of the images of the largest batch; 0: not known, and batches are sent as messages.
     """
 
     num_workers: int
@@ -52,12 +53,16 @@ class Workers:
                 "timeout": _TIMEOUT_S,
                 "worker_init_fn": _start_worker,
                 # said here, because Python 3.14 changes its default to one that imports torch in each worker
-                "multiprocessing_context": "fork" if sys.platform == "linux" else None,
+                "multiprocessing_context": "fork" if _FORKS else None,
             }
+        slots = None
+        if options.num_workers and options.batch_bytes and _FORKS:
+            slots = Slots(options.num_workers * options.prefetch + _IN_USE, options.batch_bytes)
+        images = replace(images, note=Watch(images.source, options.num_workers))
         self._options = options
-        self._loader: DataLoader[Loaded | DataError] = DataLoader(
-            replace(images, note=Watch(images.source, options.num_workers)),
-            sampler=requests,
+        self._loader: DataLoader[Loaded | DataError | Message] = DataLoader(
+            SharedBatches(images, slots),
+            sampler=Orders(requests, slots),
             batch_size=None,  # a request is already a whole batch
             collate_fn=_as_it_is,
             pin_memory=options.pin_memory,
@@ -66,8 +71,6 @@ class Workers:
         )
 
     def __iter__(self) -> Iterator[Loaded]:
-        if self._options.num_workers:
-            check_shared_memory(self._options)
         # from here these say that a pipe to a worker broke; anywhere else they have nothing to do with workers
         broken_pipe = (EOFError, ConnectionError) if self._options.num_workers else ()
         with _reported_losses((RuntimeError, *broken_pipe)):
@@ -116,31 +119,10 @@ def worker_loss(error: Exception) -> str | None:
             "images gone?"
         )
     return (
-        f"Data loading: a worker process was lost ({text or type(error).__name__}{images}). Often memory or "
-        f"{_SHARED_MEMORY} is full: lower DATA.NUM_WORKERS or DATA.PREFETCH. DATA.NUM_WORKERS 0 loads in the main "
+        f"Data loading: a worker process was lost ({text or type(error).__name__}{images}). Often memory "
+        "is full: lower DATA.NUM_WORKERS or DATA.PREFETCH. DATA.NUM_WORKERS 0 loads in the main "
         "process."
     )
-
-
-def check_shared_memory(options: WorkerOptions) -> None:
-    """Refuse more batches at once than shared memory holds: a worker that meets its end dies without a word.
-
-    Raises:
-        UserError: that many do not fit.
-    """
-    if not os.path.isdir(_SHARED_MEMORY):  # noqa: PTH112
-        return
-    status = os.statvfs(_SHARED_MEMORY)
-    needed, free = (
-        options.num_workers * options.prefetch * options.batch_bytes,
-        status.f_bavail * status.f_frsize,
-    )
-    if needed > free:
-        raise UserError(
-            f"{_SHARED_MEMORY}: has {free / 2**20:.0f} MiB free, but {options.num_workers} workers with "
-            f"{options.prefetch} batches each need {needed / 2**20:.0f} MiB. Lower DATA.NUM_WORKERS or "
-            "DATA.PREFETCH, enlarge it (docker run --shm-size), or use DATA.PIPELINE native, which needs none."
-        )
 
 
 def _start_worker(worker: int) -> None:

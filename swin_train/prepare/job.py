@@ -18,7 +18,7 @@ from swin_train.data.formats.source import ImageSource
 from swin_train.errors import DataError, StorageError, UserError
 from swin_train.prepare.images import Recoding, check, suffix_of
 from swin_train.prepare.in_order import Stopped, in_order
-from swin_train.prepare.manifest import read_manifest, write_manifest
+from swin_train.prepare.manifest import lost_files, read_manifest, write_manifest
 from swin_train.prepare.names import FileNames, class_folders
 from swin_train.prepare.plan import Files, Image, Indices, Layout, Record, Target
 from swin_train.prepare.progress import ProgressLine
@@ -63,14 +63,15 @@ def prepare(source: ImageSource, out: Path, settings: Settings, workers: int) ->
         splits = read_manifest(out)
         if settings.split in splits:
             check_settings(out, splits[settings.split]["settings"], wanted)
+            _check_files(out, settings.split, splits[settings.split])
             place.close()
             return splits[settings.split]
         _check_other_splits(out, splits, source, settings)
-        if place.begin(wanted, job.target.places()):
+        if place.begin(wanted):
             logger.info("%s: %d units to write", out, len(job.units))
         try:
             records = job.run(place, workers)
-            entry = job.finish(records, wanted)
+            entry = job.finish(place, records, wanted)
         except OSError as error:
             raise StorageError(
                 f"{out}: cannot be written ({error}); see to it, and give the same command again to go on"
@@ -118,7 +119,7 @@ class _Job:
                 progress.advance(len(self.units[record["unit"]]))
         return records
 
-    def finish(self, records: list[Record], settings: Record) -> dict[str, Any]:
+    def finish(self, place: Workplace, records: list[Record], settings: Record) -> dict[str, Any]:
         """Complete the files, and tell what was written."""
         counts = dict.fromkeys(range(self._source.num_classes), 0)
         for record in records:
@@ -126,8 +127,10 @@ class _Job:
                 counts[int(label)] += count
         empty = [self._source.classes[label] for label, count in counts.items() if not count]
         if empty:
+            place.discard()  # once mended, SOURCE is another one, with which this cannot be gone on with
             raise DataError(
-                f"{self._out}: no image is left of {len(empty)} classes: {listing(empty)}; mend SOURCE"
+                f"{self._out}: no image is left of {len(empty)} classes: {listing(empty)}; what was written of "
+                f"{place.split} is removed. Mend SOURCE and give the same command again"
             )
         files: Files = self.target.finish(records)
         return {
@@ -190,8 +193,8 @@ class _Job:
         free = shutil.disk_usage(self._out).free
         if needed > free:
             raise UserError(
-                f"{self._out}: {needed / 2**30:.2f} GiB are needed and {free / 2**30:.2f} GiB are free; see to free "
-                "space, or give another OUT"
+                f"{self._out}: {_amount(needed)} are needed and {_amount(free)} are free; see to free space, or "
+                "give another OUT"
             )
 
 
@@ -207,6 +210,19 @@ def _identity(source: ImageSource, settings: Settings) -> Record:
         "source_images": source.num_images,
         "source_fingerprint": fingerprint(source),
     }
+
+
+def _amount(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.2f} MiB"
+
+
+def _check_files(out: Path, split: str, entry: dict[str, Any]) -> None:
+    """Refuse to call a split finished of which something was taken away."""
+    if lost := lost_files(out, split, entry):
+        raise UserError(
+            f"{out}: is finished by manifest.json, but {len(lost)} files of {split} are missing or have another size: "
+            f"{listing(lost)}; put them back, or give another OUT"
+        )
 
 
 def _check_other_splits(out: Path, splits: dict[str, Any], source: ImageSource, settings: Settings) -> None:

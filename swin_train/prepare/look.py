@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from swin_train.data.decode import DecodeError, decode
+from swin_train.data.decode import FORMATS, DecodeError, decode
 
 TINY = 32  # pixels: a side below
 HUGE = 4096  # pixels: a side above
@@ -44,7 +44,7 @@ def look(data: bytes, name: str) -> Look:
         height, width, _ = decode(data, 3, name).shape
     except DecodeError as error:
         return Look(digest, len(data), error.reason)
-    with Image.open(io.BytesIO(data), formats=tuple(_ENDINGS)) as image:  # its header only
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # its header only
         return Look(digest, len(data), None, _traits(image, min(height, width), max(height, width), name))
 
 

@@ -66,9 +66,6 @@ class Target(Protocol):
     def units(self) -> list[Indices]:
         """Indices of the images of each unit; the same at every call."""
 
-    def places(self) -> list[Path]:
-        """Files and folders that will be written; none may exist before."""
-
     def begin(self, part: Path, records: list[Record]) -> int:
         """Called before all other work.
 

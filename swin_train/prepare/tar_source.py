@@ -44,12 +44,14 @@ class TarSource:
         ignored: members that are no files, or no images, and so are left out.
 
     Raises:
-        UserError: it is no such archive, is cut short, or holds an image without a class, or one twice.
+        UserError: it is no such archive, is cut short, or holds an image without a class, a class
+            without an image, or an image twice.
     """
 
     def __init__(self, path: Path, split: str, class_of: Mapping[str, str] | None = None) -> None:
         self._path = path
         self.ignored: list[str] = []
+        self._named: set[str] = set()  # classes, with images or without
         found = self._by_label_file(class_of) if class_of is not None else self._by_archive()
         if not found:
             raise UserError(f"{path}: holds no images ({' '.join(EXTENSIONS)})")
@@ -58,6 +60,7 @@ class TarSource:
                 "%s: ignored %d members that are no files or no images: %s",
                 path, len(self.ignored), listing(self.ignored),
             )  # fmt: skip
+        self._check_classes({name for name, _ in found})
         found.sort(key=lambda pair: (pair[0], pair[1].name))
         self.classes = tuple(sorted({name for name, _ in found}))
         label_of = {name: label for label, name in enumerate(self.classes)}
@@ -98,6 +101,7 @@ class TarSource:
                 if name.suffix.lower() != ".tar":
                     self.ignored.append(member.name)
                     continue
+                self._named.add(name.stem)
                 inner = tar.extractfile(member)
                 assert inner is not None
                 with _read_tar(inner, self._path, member.name) as images:
@@ -121,6 +125,7 @@ class TarSource:
                 f"{self._path}: the labels name no class for {len(unknown)} images, such as {unknown[0]}; "
                 "give the labels of this archive with --labels"
             )
+        self._named.update(class_of.values())
         return [(class_of[PurePosixPath(image.name).stem], image) for image in images]
 
     def _images(self, tar: tarfile.TarFile, where: Path) -> Iterator[_Member]:
@@ -153,6 +158,13 @@ class TarSource:
         if file.read(_BLOCK) != _ZEROS:
             raise UserError(
                 f"{where}: is cut short: it has no end mark behind its last member; copy it again"
+            )
+
+    def _check_classes(self, found: set[str]) -> None:
+        if empty := sorted(self._named - found):
+            raise UserError(
+                f"{self._path}: {len(empty)} classes have no images: {listing(empty)}; without them labels would mean "
+                "other classes. Copy the archive again"
             )
 
     def _check_names(self) -> None:

@@ -8,11 +8,11 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from swin_train.data.formats.unfinished import JOURNALS
 from swin_train.errors import UserError
 from swin_train.prepare.disk import write_json, write_text
 from swin_train.prepare.plan import Record
@@ -33,7 +33,7 @@ class Workplace:
     def __init__(self, out: Path, split: str) -> None:
         self.out = out
         self.split = split
-        self._folder = out / ".prepare"
+        self._folder = out / JOURNALS
         self._settings = self._folder / f"{split}.json"
         self._journal = self._folder / f"{split}.journal"
         self.temporary = self._folder / f"{split}.tmp"
@@ -53,18 +53,19 @@ class Workplace:
         """Where a target may let a file grow, until the split is complete."""
         return self._folder / f"{self.split}.part"
 
-    def begin(self, settings: Record, places: Iterable[Path]) -> bool:
-        """Say what is going to be done, and where; False when it was begun before.
+    def begin(self, settings: Record) -> bool:
+        """Say what is going to be done; False when it was begun before.
 
         Raises:
-            UserError: something else was begun here, or one of the places is taken.
+            UserError: something else was begun here, or the split is there, in whatever layout.
         """
         if self._settings.exists():
             check_settings(self.out, json.loads(self._settings.read_text(encoding="utf-8")), settings)
             return False
-        taken = next((path for path in places if path.exists()), None)
-        if taken is not None:
-            raise UserError(f"{taken}: exists already, and prepare-data did not begin it; give another OUT")
+        if taken := places(self.out, self.split):
+            raise UserError(
+                f"{taken[0]}: exists already, and prepare-data did not begin it; give another OUT"
+            )
         write_json(self._settings, settings)
         return True
 
@@ -87,6 +88,13 @@ class Workplace:
             file.write(_line(record))
             file.flush()
             os.fsync(file.fileno())
+
+    def discard(self) -> None:
+        """Remove what was written since ``begin``; a kill meanwhile leaves a split that has no finished units."""
+        self._journal.unlink(missing_ok=True)
+        for path in places(self.out, self.split):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.close()
 
     def close(self) -> None:
         """Remove everything but the lock: the split is complete."""
@@ -115,6 +123,15 @@ class Workplace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.close()
+
+
+def places(out: Path, split: str) -> list[Path]:
+    """What there is of a split, in any of the layouts."""
+    names = (split, f"{split}.sha256", f"{split}.zip", f"{split}_map.txt")
+    return [
+        *(out / name for name in names if os.path.lexists(out / name)),
+        *sorted(out.glob(f"{split}-*.tar")),
+    ]
 
 
 def check_settings(out: Path, before: Record, now: Record) -> None:

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "simd.h"
 #include "tiles.h"
 #include "view.h"
 
@@ -43,7 +44,7 @@ static sw_crop draw_crop(const uint8_t *s, const sw_picture *picture)
 /* The view, for the caller to free; NULL where the picture is refused. */
 static uint8_t *see(const sw_picture *picture, const sw_crop *crop, int width, int height, int channels, int simd)
 {
-    static sw_context contexts[2];
+    static sw_context contexts[3]; /* by level of simd.h */
     sw_context *context = contexts + simd;
     if (context->jpeg == NULL && sw_context_open(context, simd) != 0)
         abort();
@@ -77,7 +78,7 @@ static void compare_tiled(const uint8_t *settings, const sw_picture *picture, co
     sw_inspect(&packed);
     if (packed.state != SW_READY || packed.width != picture->width || packed.height != picture->height)
         abort();
-    uint8_t *other = see(&packed, crop, width, height, channels, 1);
+    uint8_t *other = see(&packed, crop, width, height, channels, SW_UP_TO_AVX512);
     must_be_equal(view, other, width * height);
     free(other);
     sw_tiled_free(tiled);
@@ -112,12 +113,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (picture.state == SW_READY && (int64_t)picture.width * picture.height <= MOST_PIXELS) {
         sw_crop crop = draw_crop(s, &picture);
         int width = 1 + s[13] % MOST_SIDE, height = 1 + s[14] % MOST_SIDE, channels = s[10] & 8 ? 1 : 3;
-        uint8_t *view = see(&picture, &crop, width, height, channels, 1);
-        uint8_t *portable = see(&picture, &crop, width, height, channels, 0);
+        uint8_t *view = see(&picture, &crop, width, height, channels, SW_UP_TO_AVX512);
+        uint8_t *narrower = see(&picture, &crop, width, height, channels, SW_UP_TO_AVX2);
+        uint8_t *portable = see(&picture, &crop, width, height, channels, SW_PORTABLE);
         must_be_equal(view, portable, width * height);
+        must_be_equal(narrower, portable, width * height);
         if (view)
             compare_tiled(s, &picture, &crop, view, width, height, channels);
         free(portable);
+        free(narrower);
         free(view);
     }
     free(file);

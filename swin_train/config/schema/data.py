@@ -32,7 +32,8 @@ class Data(Section):
         "bicubic", "How images are resized; random draws bicubic or bilinear per training image."
     )
     CLASSES: tuple[str, ...] = opt(
-        (), "Names of the classes to train and evaluate on, numbered as in the data set; [] is all."
+        (),
+        "Names of the classes to train and evaluate on, numbered anew in the order of the data set; [] is all.",
     )
     FRACTION: float = opt(
         1.0,

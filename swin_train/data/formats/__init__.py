@@ -18,6 +18,7 @@ from swin_train.data.formats.parquet import HuggingFaceImages
 from swin_train.data.formats.shards import TarShards
 from swin_train.data.formats.source import FileSpan, ImageSource
 from swin_train.data.formats.synthetic import Synthetic
+from swin_train.data.formats.unfinished import refuse_unfinished
 from swin_train.data.formats.zip_archive import ZipArchive
 from swin_train.errors import UserError
 
@@ -78,10 +79,12 @@ def open_split(
         cache_gb: how much of them; 0 is no limit.
 
     Raises:
-        UserError: the format is unknown or has no archives, or the data does not have its layout.
+        UserError: the format is unknown or has no archives, or the data does not have its layout, or prepare-data
+            has not finished it.
     """
     if dataset not in FORMATS:
         raise UserError(f"DATA.DATASET is {dataset!r}; expected one of {', '.join(FORMATS)}.")
+    refuse_unfinished(path, split)
     if dataset in _FETCHED and not zip_mode:
         return _FETCHED[dataset](path, split, cache_dir, cache_gb)
     if not zip_mode:

@@ -1,6 +1,7 @@
 """Images that are a file each: what the folder formats have in common."""
 
 import os
+import stat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,9 +47,9 @@ class ImageFiles:
         """Content of the file of image ``index``.
 
         Raises:
-            OSError: the file cannot be read, or has another length than when it was indexed.
+            OSError: the file cannot be read, is a pipe or a device, or has another length than when it was indexed.
         """
-        with open(self._path(index), "rb", buffering=0) as file:  # noqa: PTH123
+        with open(self._path(index), "rb", buffering=0, opener=_open_regular) as file:
             data = file.read()
         if len(data) != self.sizes[index]:
             # The time of the folder does not tell of it, so no check at the start could.
@@ -60,8 +61,8 @@ class ImageFiles:
         return data
 
     def span(self, index: int) -> FileSpan:
-        """The file of image ``index``, up to the length that it was indexed with."""
-        return FileSpan(self._path(index), 0, int(self.sizes[index]))
+        """The file of image ``index``, which must have the length that it was indexed with."""
+        return FileSpan(self._path(index), 0, int(self.sizes[index]), is_whole=True)
 
     def name(self, index: int) -> str:
         """Path of image ``index``, printable whatever bytes the file name has."""
@@ -72,3 +73,12 @@ class ImageFiles:
 
     def _name(self, index: int) -> bytes:
         return self._index.name(index)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """An opener for ``open``: waits for nobody to write into a named pipe, and refuses it."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError("it is not a regular file")

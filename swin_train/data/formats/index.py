@@ -25,7 +25,7 @@ from swin_train.data.formats.names import printable
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 1  # of what an index holds; another one is built anew
+_VERSION = 2  # of what an index holds; another one is built anew
 _COLUMN = "column "  # before the names of columns in the file
 # A folder may change twice within one tick of its file system's clock, up to 2 s: the time of a change that
 # is younger says nothing yet about the next one.

@@ -6,12 +6,15 @@ decoder reads, and the native pipeline only in part.
 
 import hashlib
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from swin_train.data.formats.archive_file import check_unchanged
 from swin_train.data.formats.array_file import DamagedFile
+from swin_train.data.formats.index import see
 from swin_train.data.formats.names import check_data_path, listing, printable, shown
 from swin_train.data.formats.packed_records import INDEX_NAME, Records, Shard, read_records
 from swin_train.data.formats.source import FileSpan
@@ -47,6 +50,8 @@ class PackedFolder:
         self.labels: NDArray[np.int64] = self._images.labels
         self.sizes: NDArray[np.int64] = self._images.sizes
         self.shards: NDArray[np.int64] = np.repeat(np.arange(len(self._shards)), np.diff(self._first_images))
+        self._checksums = records.checksums
+        self._seen = [see(str(self._folder / shard.file)) for shard in self._shards]
         _check_shards(self._folder, self._shards)
 
     @property
@@ -63,25 +68,33 @@ class PackedFolder:
         """Image ``index`` as it was packed.
 
         Raises:
-            OSError: its shard cannot be read, or has become shorter.
+            OSError: its shard cannot be read, was changed since the set was opened, or is damaged there.
         """
-        path, offset, length = self.span(index)
+        path, offset, length = self._place(index)
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             data = os.pread(file.fileno(), length, offset)
-        if len(data) != length:
-            raise OSError(f"{shown(path)} ends before it does; {_AGAIN}")
+        if zlib.crc32(data) != self._checksums[index]:
+            raise OSError(f"{printable(path)} does not hold what was packed at byte {offset}; {_AGAIN}")
         return data
 
-    def span(self, index: int) -> FileSpan:
-        """Where image ``index`` lies."""
-        shard = int(np.searchsorted(self._first_images, index, "right")) - 1
-        start = int(self._data_ends[index - 1]) if index > self._first_images[shard] else 0
-        path = os.fsencode(self._folder / self._shards[shard].file)
-        return FileSpan(path, start, int(self._data_ends[index]) - start)
+    def span(self, index: int) -> FileSpan | None:
+        """Where image ``index`` lies; None in a shard that was changed since the set was opened."""
+        try:
+            path, offset, length = self._place(index)
+        except OSError:  # which read() raises again
+            return None
+        return FileSpan(os.fsencode(path), offset, length)
 
     def name(self, index: int) -> str:
         """Name of image ``index`` in the set that was packed."""
         return f"{self._split}/{shown(self._images.name(index))}"
+
+    def _place(self, index: int) -> tuple[str, int, int]:
+        """Path of the shard of an image, and where in it the image begins and how long it is."""
+        shard = int(self.shards[index])
+        check_unchanged(self._seen[shard])
+        start = int(self._data_ends[index - 1]) if index > self._first_images[shard] else 0
+        return self._seen[shard].path, start, int(self._data_ends[index]) - start
 
     def damaged_shards(self) -> list[str]:
         """Names of the .bin files whose content is not what was written; reads all of them."""

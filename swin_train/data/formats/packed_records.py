@@ -15,7 +15,7 @@ from swin_train.data.formats.names import printable
 from swin_train.errors import UserError
 
 INDEX_NAME = "packed.index"
-_VERSION = 1
+_VERSION = 2
 
 
 class Shard(NamedTuple):
@@ -42,11 +42,13 @@ class Records:
         shards: in the order of their images.
         images: names, labels and sizes (before they were packed).
         data_ends: [num_images], where each image ends in its shard; it begins where the one before ends.
+        checksums: [num_images], CRC-32 of each image as it lies there.
     """
 
     shards: tuple[Shard, ...]
     images: Index
     data_ends: NDArray[np.int64]
+    checksums: NDArray[np.uint32]
 
 
 def write_records(path: Path, records: Records) -> None:
@@ -62,6 +64,7 @@ def write_records(path: Path, records: Records) -> None:
         "names": images.names,
         "name_ends": images.ends,
         "data_ends": records.data_ends,
+        "checksums": records.checksums,
     }
     write_arrays(path, {"version": _VERSION, "classes": images.classes, "shards": records.shards}, arrays)
 
@@ -84,7 +87,8 @@ def read_records(path: Path) -> Records:
         images = Index(
             tuple(facts["classes"]), arrays["labels"], arrays["sizes"], arrays["names"], arrays["name_ends"]
         )
-        records = Records(tuple(Shard(*shard) for shard in facts["shards"]), images, arrays["data_ends"])
+        shards = tuple(Shard(*shard) for shard in facts["shards"])
+        records = Records(shards, images, arrays["data_ends"], arrays["checksums"])
         _check(records)
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedFile(f"{type(error).__name__}: {error}") from error
@@ -103,7 +107,8 @@ def join(parts: Sequence[Records], classes: tuple[str, ...]) -> Records:
         _concatenated(np.int64, ends),
     )
     shards = tuple(shard for part in parts for shard in part.shards)
-    return Records(shards, images, _concatenated(np.int64, [part.data_ends for part in parts]))
+    data_ends = _concatenated(np.int64, [part.data_ends for part in parts])
+    return Records(shards, images, data_ends, _concatenated(np.uint32, [part.checksums for part in parts]))
 
 
 def _concatenated(dtype: Any, arrays: list[NDArray[Any]]) -> NDArray[Any]:
@@ -112,7 +117,8 @@ def _concatenated(dtype: Any, arrays: list[NDArray[Any]]) -> NDArray[Any]:
 
 def _check(records: Records) -> None:
     images, num_images = records.images, sum(shard.num_images for shard in records.shards)
-    counts = {len(column) for column in (images.labels, images.sizes, images.ends, records.data_ends)}
+    columns = (images.labels, images.sizes, images.ends, records.data_ends, records.checksums)
+    counts = {len(column) for column in columns}
     if counts != {num_images} or num_images == 0:
         raise DamagedFile(f"its shards have {num_images} images and its columns {sorted(counts)}")
     if images.labels.min() < 0 or images.labels.max() >= len(images.classes):

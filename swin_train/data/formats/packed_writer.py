@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -183,6 +184,7 @@ class _OpenShard:
         self._labels: list[int] = []
         self._sizes: list[int] = []
         self._ends: list[int] = []
+        self._checksums: list[int] = []
         self.size = 0
 
     def add(self, name: str, label: int, data: bytes, size: int) -> None:
@@ -193,6 +195,7 @@ class _OpenShard:
         self._labels.append(label)
         self._sizes.append(size)
         self._ends.append(self.size)
+        self._checksums.append(zlib.crc32(data))
 
     def finish(self) -> Records:
         self._file.flush()
@@ -200,7 +203,7 @@ class _OpenShard:
         self._file.close()
         shard = Shard(self._path.name, self.size, len(self._ends), self._sha256.hexdigest())
         images = make_index(self._classes, self._labels, self._sizes, self._names)
-        return Records((shard,), images, np.array(self._ends, np.int64))
+        return Records((shard,), images, np.array(self._ends, np.int64), np.array(self._checksums, np.uint32))
 
     def publish(self) -> None:
         self._part.rename(self._path)

@@ -75,7 +75,7 @@ def files_in(folder: str) -> list[StoredFile] | None:
         raise UserError(
             f"{shown_path(folder)}: cannot be listed ({error.strerror}); make it readable."
         ) from None
-    return [StoredFile(path, status.st_size, str(status.st_mtime_ns)) for path, status in found]
+    return [StoredFile(path, status.st_size, _local_version(status)) for path, status in found]
 
 
 def read_file(file: StoredFile) -> bytes:
@@ -146,6 +146,11 @@ def _listed(url: str) -> list[StoredFile] | None:
         StoredFile(f"{base}/{entry['name'].rpartition('/')[2]}", int(entry["size"] or 0), _version(entry))
         for entry in sorted(files, key=lambda entry: str(entry["name"]))
     ]
+
+
+def _local_version(status: os.stat_result) -> str:
+    # The time of the content alone is kept by copies (cp -p, rsync -t) of other content.
+    return f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _version(entry: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from swin_train.data.formats.archive_file import check_unchanged
 from swin_train.data.formats.index import Index, Seen, kept, make_index, see
 from swin_train.data.formats.label_list import check_without_gaps
 from swin_train.data.formats.names import check_data_path, listing, shown
@@ -98,6 +99,7 @@ class ShardedImages:
         self._split = split
         self._form = form
         self._files = find_shards(root, split, form.extensions, form.refused, form.layout)
+        self._seen = [None if is_url(file.path) else see(file.path) for file in self._files]
         kept_here = [file.size for file in self._files if self._is_kept(file)]
         self._cache = ShardCache(cache_dir, int(cache_gb * 1e9)) if kept_here else None
         if self._cache:
@@ -124,10 +126,10 @@ class ShardedImages:
         """Encoded image ``index``.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: it cannot be read, or its shard was changed since it was listed.
             UserError: its shard cannot be fetched.
         """
-        path, offset, length = self.span(index)
+        path, offset, length = self._place(index)
         descriptor = os.open(path, os.O_RDONLY)
         try:
             data = os.pread(descriptor, length, offset)
@@ -137,18 +139,31 @@ class ShardedImages:
             raise OSError(f"its shard ends {length - len(data)} bytes before it should; it was changed")
         return data
 
-    def span(self, index: int) -> FileSpan:
+    def span(self, index: int) -> FileSpan | None:
         """Where image ``index`` lies; its shard is fetched if need be, and stays while 63 others are asked for.
+
+        None in a shard of this machine that was changed since it was listed.
 
         Raises:
             UserError: its shard cannot be fetched.
         """
-        path = self._local(self._files[self.shards[index]])
-        return FileSpan(os.fsencode(path), int(self._index.columns["offset"][index]), int(self.sizes[index]))
+        try:
+            path, offset, length = self._place(index)
+        except OSError:  # which read() raises again
+            return None
+        return FileSpan(os.fsencode(path), offset, length)
 
     def name(self, index: int) -> str:
         """SPLIT/SHARD/IMAGE of image ``index``, printable whatever bytes it has."""
         return f"{self._split}/{shown(self._index.name(index))}"
+
+    def _place(self, index: int) -> tuple[str, int, int]:
+        """Path of the local file of the shard of an image, and where in it the image begins and how long it is."""
+        shard = int(self.shards[index])
+        if seen := self._seen[shard]:
+            check_unchanged(seen)
+        path = self._local(self._files[shard])
+        return path, int(self._index.columns["offset"][index]), int(self.sizes[index])
 
     def _is_kept(self, file: StoredFile) -> bool:
         return is_url(file.path) or self._unpack(file) is not None

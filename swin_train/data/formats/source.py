@@ -13,11 +13,13 @@ class FileSpan(NamedTuple):
         path: of the file.
         offset: of the first byte.
         length: in bytes; -1: to the end of the file.
+        is_whole: whether the file must end there too; one of another length is not read.
     """
 
     path: bytes
     offset: int
     length: int
+    is_whole: bool = False
 
 
 class ImageSource(Protocol):

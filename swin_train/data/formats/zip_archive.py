@@ -85,14 +85,10 @@ class ZipArchive:
         """
         columns, size = self._index.columns, int(self.sizes[index])
         data = self._archive.read(self._start(index), int(columns["packed"][index]))
-        if not columns["deflated"][index]:
-            return data
-        try:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
-        except zlib.error as error:
-            raise OSError(f"cannot be unpacked: {error}") from error
-        if len(data) != size:
-            raise OSError(f"does not unpack to the {size} bytes that the archive's directory gives")
+        if columns["deflated"][index]:
+            data = _inflated(data, size)
+        if zlib.crc32(data) != columns["checksums"][index]:
+            raise OSError("its bytes have not the CRC-32 of the archive's directory; copy the archive again")
         return data
 
     def span(self, index: int) -> FileSpan | None:
@@ -103,7 +99,7 @@ class ZipArchive:
             start = self._start(index)
         except OSError:  # which read() raises again
             return None
-        return FileSpan(os.fsencode(self._archive.path), start, int(self.sizes[index]))
+        return FileSpan(os.fsencode(self._archive.held_path), start, int(self.sizes[index]))
 
     def name(self, index: int) -> str:
         """SPLIT/PATH of image ``index``, printable whatever bytes it has."""
@@ -118,6 +114,16 @@ class ZipArchive:
         if signature != b"PK\3\4" or known != _LOCAL_HEADER.size + name_length or not header.endswith(name):
             raise OSError("the archive holds something else in its place; it is damaged or was changed")
         return offset + known + int(extra_length)
+
+
+def _inflated(data: bytes, size: int) -> bytes:
+    try:
+        unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+    except zlib.error as error:
+        raise OSError(f"cannot be unpacked: {error}") from error
+    if len(unpacked) != size:
+        raise OSError(f"does not unpack to the {size} bytes that the archive's directory gives")
+    return unpacked
 
 
 def _existing(root: str, name: str) -> str:
@@ -140,6 +146,7 @@ def _build(root: str, split: str, archive: str) -> tuple[Index, list[Seen]]:
         "offsets": np.array([member.header_offset for member in found], np.int64),
         "name_lengths": np.array([len(_raw_name(member)) for member in found], np.int32),
         "packed": np.array([member.compress_size for member in found], np.int64),
+        "checksums": np.array([member.CRC for member in found], np.uint32),
         "deflated": np.array([member.compress_type == zipfile.ZIP_DEFLATED for member in found]),
     }
     index = make_index(

@@ -12,6 +12,7 @@
 enum {
     MAX_SCANS = 100, /* progressive files have about ten; each costs a pass over the whole picture */
     CONTEXT = 2,     /* columns beside the region that smooth upsampling looks at */
+    INDENT = 4,      /* bytes: rows that are aligned libjpeg writes around the caches, but they are read at once */
 };
 
 struct sw_jpeg {
@@ -153,12 +154,12 @@ static void hand_over_rows(sw_jpeg *jpeg, int height, int first_column, const sw
 {
     struct jpeg_decompress_struct *info = &jpeg->info;
     size_t stride = ((size_t)info->output_width * 4 + SW_SLACK + 63) & ~(size_t)63;
-    uint8_t *strip = sw_reserve(&jpeg->strip, stride * SW_STRIP);
+    uint8_t *strip = sw_reserve(&jpeg->strip, stride * SW_STRIP + INDENT);
     if (strip == NULL)
         stop_saying(jpeg, "there is not enough memory");
     JSAMPROW rows[SW_STRIP];
     for (int i = 0; i < SW_STRIP; i++)
-        rows[i] = strip + (size_t)i * stride;
+        rows[i] = strip + INDENT + (size_t)i * stride;
     for (int row = 0; row < height; row += SW_STRIP) {
         int count = height - row < SW_STRIP ? height - row : SW_STRIP;
         for (int done = 0; done < count;) {
@@ -167,7 +168,7 @@ static void hand_over_rows(sw_jpeg *jpeg, int height, int first_column, const sw
                 stop_saying(jpeg, "the decoder stopped");
             done += (int)more;
         }
-        sink->take(sink->owner, strip + 4 * (size_t)first_column, stride, row, count);
+        sink->take(sink->owner, strip + INDENT + 4 * (size_t)first_column, stride, row, count);
     }
 }
 

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from swin_train.errors import UserError
 from swin_train.kernels.augment import Erasures, Normalisation, Operations
 
 __all__ = ["Crops", "Item", "Pictures", "Pool", "unavailable"]
+
+_SIMD_LEVELS: dict[bool | str, int] = {False: 0, "avx2": 1, True: 2}  # of simd.h
 
 
 def unavailable() -> str | None:
@@ -71,14 +73,14 @@ class Pool:
 
     Args:
         threads: at least 1.
-        simd: use vector instructions where the processor has them. The results are the same bits without;
-            SWIN_TRAIN_NO_SIMD=1 in the environment forbids them.
+        simd: use vector instructions where the processor has them, or those up to AVX2 only. The results are the
+            same bits without; SWIN_TRAIN_NO_SIMD=1 in the environment forbids them.
 
     Raises:
         UserError: the extension cannot be used, or the threads cannot be started.
     """
 
-    def __init__(self, threads: int, *, simd: bool = True) -> None:
+    def __init__(self, threads: int, *, simd: bool | Literal["avx2"] = True) -> None:
         if threads < 1:
             raise ValueError(f"Pool: threads is {threads}; it must be at least 1")
         problem = unavailable()
@@ -86,8 +88,9 @@ class Pool:
             raise UserError(f"the native extension {problem}")
         self._library = _library()
         self._process = os.getpid()
-        simd = simd and os.environ.get("SWIN_TRAIN_NO_SIMD", "") in ("", "0")
-        self._handle = self._library.sw_pool_create(threads, simd)
+        if os.environ.get("SWIN_TRAIN_NO_SIMD", "") not in ("", "0"):
+            simd = False
+        self._handle = self._library.sw_pool_create(threads, _SIMD_LEVELS[simd])
         if not self._handle:
             reason = os.strerror(ctypes.get_errno())
             raise UserError(f"the native extension cannot start {threads} threads ({reason}); use fewer")

@@ -24,6 +24,7 @@ typedef struct {
     int32_t error;      /* errno of SW_UNREADABLE, or 0 */
     int32_t is_owned;   /* data was allocated here */
     int32_t width, height, channels;
+    int32_t is_whole; /* SW_FILE: a file that does not end with the span is refused */
 } sw_picture;
 
 typedef struct {

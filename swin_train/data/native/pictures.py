@@ -29,6 +29,7 @@ _RECORD = np.dtype(
         ("width", np.int32),
         ("height", np.int32),
         ("channels", np.int32),
+        ("is_whole", np.int32),
     ],
     align=True,
 )
@@ -66,6 +67,7 @@ class Pictures:
         for row, span in spans:
             record = self.records[row]
             record["kind"], record["offset"], record["length"] = _FILE, span.offset, span.length
+            record["is_whole"] = span.is_whole
         for row, item in enumerate(items):
             if isinstance(item, np.ndarray):
                 self.put(row, item)

@@ -7,7 +7,7 @@
 typedef struct sw_pool sw_pool;
 typedef void (*sw_work)(void *batch, int item, sw_context *context);
 
-/* NULL: the threads or what they need cannot be had; errno says why. */
+/* simd: a level of simd.h that is not exceeded. NULL: the threads or what they need cannot be had; errno says why. */
 sw_pool *sw_pool_create(int num_threads, int simd);
 
 /* Waits for the batches in work. The process that made the pool must call it, once. */

@@ -28,6 +28,10 @@ static int64_t span_length(sw_picture *picture, int file)
         refuse(picture, S_ISDIR(status.st_mode) ? EISDIR : 0, "it is not a regular file");
         return -1;
     }
+    if (picture->is_whole && status.st_size != picture->offset + picture->length) {
+        refuse(picture, 0, "the file has another length than expected");
+        return -1;
+    }
     int64_t rest = status.st_size > picture->offset ? status.st_size - picture->offset : 0;
     int64_t length = picture->length < 0 ? rest : picture->length;
     if (picture->offset < 0 || length > rest) {

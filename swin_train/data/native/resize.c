@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "simd.h"
+#include "resize_avx512.h"
 
 static uint8_t clip(int value)
 {
@@ -138,6 +138,10 @@ void sw_resize_rows(const uint8_t *source, size_t source_stride, int count, cons
                     int mirrored, uint8_t *target, size_t target_stride, int simd)
 {
 #if SW_HAS_AVX2
+    if (simd >= SW_UP_TO_AVX512 && sw_rows_suit_avx512(weights, out)) {
+        sw_resize_rows_avx512(source, source_stride, count, weights, out, mirrored, target, target_stride);
+        return;
+    }
     if (simd) {
         resize_rows_avx2(source, source_stride, count, weights, out, mirrored, target, target_stride);
         return;
@@ -156,6 +160,10 @@ void sw_resize_columns(const uint8_t *source, size_t source_stride, const sw_wei
         const int16_t *weight = weights->weights + (size_t)o * (size_t)weights->taps;
         uint8_t *result = target + (size_t)o * target_stride;
 #if SW_HAS_AVX2
+        if (simd >= SW_UP_TO_AVX512) {
+            sw_resize_column_avx512(rows, source_stride, weight, weights->count[o], weights->shift, row_bytes, result);
+            continue;
+        }
         if (simd) {
             resize_column_avx2(rows, source_stride, weight, weights->count[o], weights->shift, row_bytes, result);
             continue;

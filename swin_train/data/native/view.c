@@ -12,13 +12,18 @@ static const char *const NO_MEMORY = "there is not enough memory";
 
 int sw_context_open(sw_context *context, int simd)
 {
-    *context = (sw_context){.jpeg = sw_jpeg_create(), .simd = simd && sw_simd_is_there()};
-    return context->jpeg ? 0 : -1;
+    *context = (sw_context){
+        .jpeg = sw_jpeg_create(),
+        .baseline = sw_baseline_create(),
+        .simd = sw_simd_level(simd),
+    };
+    return context->jpeg && context->baseline ? 0 : -1;
 }
 
 void sw_context_close(sw_context *context)
 {
     sw_jpeg_destroy(context->jpeg);
+    sw_baseline_destroy(context->baseline);
     sw_free(&context->across.memory);
     sw_free(&context->down.memory);
     sw_free(&context->strip);
@@ -60,6 +65,16 @@ static const char *take_pixels(sw_context *context, const sw_picture *picture, s
     return NULL;
 }
 
+/* The fast decoder where it can, otherwise libjpeg, which also says what is wrong with a file. The fast one's portable
+ * path is slower than libjpeg's vector code. */
+static const char *take_jpeg(sw_context *context, const uint8_t *data, size_t length, sw_box region,
+                             const sw_sink *sink)
+{
+    if (context->simd && sw_baseline_decode(context->baseline, data, length, region, sink, context->simd))
+        return NULL;
+    return sw_jpeg_decode(context->jpeg, data, length, region, sink);
+}
+
 static const char *take_tiles(sw_context *context, const sw_picture *picture, sw_box region, const sw_sink *sink)
 {
     int left, top;
@@ -68,7 +83,7 @@ static const char *take_tiles(sw_context *context, const sw_picture *picture, sw
     if (length < 0)
         return length == SW_TILES_NO_MEMORY ? NO_MEMORY : "its tiles are damaged";
     region = (sw_box){region.left - left, region.top - top, region.right - left, region.bottom - top};
-    return sw_jpeg_decode(context->jpeg, context->assembled, (size_t)length, region, sink);
+    return take_jpeg(context, context->assembled, (size_t)length, region, sink);
 }
 
 const char *sw_decode_region(sw_context *context, const sw_picture *picture, sw_box region, const sw_sink *sink)
@@ -81,7 +96,7 @@ const char *sw_decode_region(sw_context *context, const sw_picture *picture, sw_
     size_t length = (size_t)picture->length;
     if (sw_is_tiled(picture->data, length))
         return take_tiles(context, picture, region, sink);
-    return sw_jpeg_decode(context->jpeg, picture->data, length, region, sink);
+    return take_jpeg(context, picture->data, length, region, sink);
 }
 
 typedef struct {
@@ -155,10 +170,10 @@ static const char *resize(sw_context *context, const sw_picture *picture, const 
 {
     sw_box limits = crop->limits;
     const char *problem = sw_weigh(&context->across, crop->left - limits.left, crop->width,
-                                   limits.right - limits.left, width, crop->bicubic);
+                                   limits.right - limits.left, width, crop->bicubic, context->simd);
     if (!problem)
         problem = sw_weigh(&context->down, crop->top - limits.top, crop->height, limits.bottom - limits.top, height,
-                           crop->bicubic);
+                           crop->bicubic, context->simd);
     if (problem)
         return problem;
     sw_box region = narrow(context, limits, width, height);

@@ -2,17 +2,18 @@
 #ifndef SW_VIEW_H
 #define SW_VIEW_H
 
-#include "jpeg.h"
+#include "baseline.h"
 #include "weights.h"
 
 /* What a thread keeps from one picture to the next. */
 typedef struct {
     sw_jpeg *jpeg;
+    sw_baseline *baseline; /* tried first */
     sw_weights across, down;
     sw_buffer strip, rows, image, spare;
     uint8_t *assembled; /* what sw_tiled_region made */
     size_t assembled_capacity;
-    int simd;
+    int simd; /* a level of simd.h that the processor has */
 } sw_context;
 
 typedef struct {
@@ -23,7 +24,7 @@ typedef struct {
     int shift_x, shift_y;            /* the view is moved right and down, black comes in */
 } sw_crop;
 
-/* 0, or -1: no memory. */
+/* simd: a level of simd.h that is not exceeded. 0, or -1: no memory. */
 int sw_context_open(sw_context *context, int simd);
 void sw_context_close(sw_context *context);
 

@@ -14,6 +14,6 @@ typedef struct {
 
 /* Weights for out outputs that share the stretch [start, start + length) of an axis of limit inputs; the
  * stretch must lie on the axis. NULL, or what is wrong. */
-const char *sw_weigh(sw_weights *weights, double start, double length, int limit, int out, int bicubic);
+const char *sw_weigh(sw_weights *weights, double start, double length, int limit, int out, int bicubic, int simd);
 
 #endif

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from swin_train.data import draws
 from swin_train.data.decode import as_image, as_pixels
-from swin_train.data.pipelines.pipeline import Place, Shown, stack
+from swin_train.data.pipelines.pipeline import Memory, Place, Shown, fresh, stack
 from swin_train.data.recipe.erasing import ErasingMode
 from swin_train.data.recipe.evaluation import EvalRecipe
 from swin_train.data.recipe.view import Crop, Erasure, Op, Recipe, Size, View
@@ -56,19 +56,14 @@ class ExactTrain:
 
     def render(self, image: Image.Image, view: View, size: Size) -> Tensor:
         """The view of the picture, [channels, *size] float32, normalised."""
-        image = crop(image, view.crop, size)
-        if view.flip:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        for op in view.ops:
-            image = apply(image, op, self.fill)
-        finished = self.normalize(image)
+        finished = self.normalize(operate(crop(image, view.crop, size), view, self.fill))
         for erasure in view.erasures:
             erase(finished, erasure, self.erasing_mode)
         return finished
 
-    def collate(self, shown: Sequence[Shown]) -> tuple[Tensor, None]:
+    def collate(self, shown: Sequence[Shown], memory: Memory = fresh) -> tuple[Tensor, None]:
         """A finished batch."""
-        return stack(shown), None
+        return stack(shown, memory), None
 
 
 @dataclass(frozen=True)
@@ -88,9 +83,9 @@ class ExactEval:
         view = self.recipe.view(pixels.shape[1], pixels.shape[0])
         return Shown(self.normalize(_resize(as_image(pixels), view.sides, view.resample).crop(view.window)))
 
-    def collate(self, shown: Sequence[Shown]) -> tuple[Tensor, None]:
+    def collate(self, shown: Sequence[Shown], memory: Memory = fresh) -> tuple[Tensor, None]:
         """A finished batch."""
-        return stack(shown), None
+        return stack(shown, memory), None
 
 
 def crop(image: Image.Image, crop: Crop, size: Size) -> Image.Image:
@@ -101,6 +96,15 @@ def crop(image: Image.Image, crop: Crop, size: Size) -> Image.Image:
     left, top = crop.shift
     if left or top:
         image = image.crop((left, top, left + width, top + height))  # black outside the picture
+    return image
+
+
+def operate(image: Image.Image, view: View, fill: tuple[int, ...]) -> Image.Image:
+    """The resized picture mirrored, if so drawn, and changed by the operations of the view."""
+    if view.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for op in view.ops:
+        image = apply(image, op, fill)
     return image
 
 

@@ -102,7 +102,7 @@ class _NativeImages(Generic[V]):
                     errors[row] = error
         for row, problem in enumerate(self._render(pictures, views, out)):
             if problem and row not in errors:
-                errors[row] = DecodeError(self.source.name(images[row]), problem)
+                errors[row] = self._error(images[row], problem)
         return Rendered(views, errors)
 
     def _open(self, images: Sequence[int]) -> tuple[Pictures, dict[int, DecodeError]]:
@@ -120,19 +120,26 @@ class _NativeImages(Generic[V]):
         for row, image in enumerate(images):
             if row in errors:
                 continue
-            name = self.source.name(image)
             if pictures.problems[row]:
-                errors[row] = DecodeError(name, str(pictures.problems[row]))
+                errors[row] = self._error(image, str(pictures.problems[row]))
             elif pictures.needs_pillow[row]:
                 try:
-                    pixels = decode(pictures.data(row), self._channels, name)
+                    pixels = decode(pictures.data(row), self._channels, self.source.name(image))
                 except DecodeError as error:
-                    errors[row] = error
+                    errors[row] = self._error(image, error.reason)
                     continue
                 pictures.put(row, pixels)
                 if self._cache is not None:
                     self._cache.put(image, pixels)
         return pictures, errors
+
+    def _error(self, image: int, problem: str) -> DecodeError:
+        """What is wrong with an image; ``read`` checks more than the threads, and may know the cause."""
+        try:
+            read(self.source, image, self.source.name(image))
+        except DecodeError as error:
+            return error
+        return DecodeError(self.source.name(image), problem)
 
     def _item(self, image: int) -> Item:
         pixels = None if self._cache is None else self._cache.get(image)
@@ -228,7 +235,7 @@ class NativeTrain(_NativeImages[View]):
             crops.limits[row] = view.crop.box
             crops.boxes[row] = left, top, right - left, bottom - top
             crops.filters[row] = view.crop.resample == _BICUBIC
-            crops.shifts[row] = view.crop.shift
+            crops.shifts[row] = -view.crop.shift[0], -view.crop.shift[1]  # there: to the right and down
         if self._normalisation is None:
             return self.pool.render(pictures, crops, out)
         plan = self._plan([views.get(row, _NOTHING) for row in range(len(out))], out)

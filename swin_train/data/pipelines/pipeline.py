@@ -1,16 +1,23 @@
 """What every back end has in common: what it is given, and what it hands over."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from swin_train.data.recipe.view import View
 from swin_train.kernels.augment import Erasures, Operations
+
+Memory = Callable[[tuple[int, ...], torch.dtype], Tensor]
+"""Gives a batch its memory: from the shape and the type to a tensor."""
+
+
+def fresh(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Memory of this process alone."""
+    return torch.empty(shape, dtype=dtype)
 
 
 class Place(NamedTuple):
@@ -51,11 +58,12 @@ class Pipeline(Protocol):
             TooElongated: it would have more pixels on the way than any picture may.
         """
 
-    def collate(self, shown: Sequence[Shown]) -> tuple[Tensor, Plan | None]:
+    def collate(self, shown: Sequence[Shown], memory: Memory = fresh) -> tuple[Tensor, Plan | None]:
         """A batch [B, channels, height, width]: float32 and finished, or uint8 with what is left to do."""
 
 
-def stack(shown: Sequence[Shown]) -> Tensor:
-    """One tensor of all pixels, in shared memory when this is a worker process."""
-    batch: Tensor = default_collate([one.pixels for one in shown])
-    return batch
+def stack(shown: Sequence[Shown], memory: Memory) -> Tensor:
+    """One tensor of all pixels."""
+    first = shown[0].pixels
+    batch = memory((len(shown), *first.shape), first.dtype)
+    return torch.stack([one.pixels for one in shown], out=batch)

@@ -19,9 +19,8 @@ from swin_train.config import Config
 from swin_train.data import draws
 from swin_train.data.decode import as_image
 from swin_train.data.pipelines.exact import OPERATIONS
-from swin_train.data.pipelines.pipeline import Place, Shown, stack
-from swin_train.data.recipe.crop import is_small
-from swin_train.errors import UserError
+from swin_train.data.pipelines.pipeline import Memory, Place, Shown, fresh, stack
+from swin_train.data.recipe.crop import is_shifted
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,9 @@ class TimmTrain:
         with _library_generators(draws.key(place.seed, draws.Stream.AUGMENT, *place[1:])):
             return Shown(self.transform(as_image(pixels)))
 
-    def collate(self, shown: Sequence[Shown]) -> tuple[Tensor, None]:
+    def collate(self, shown: Sequence[Shown], memory: Memory = fresh) -> tuple[Tensor, None]:
         """A finished batch."""
-        return stack(shown), None
+        return stack(shown, memory), None
 
 
 @contextmanager
@@ -60,7 +59,7 @@ def _library_generators(seed: int) -> Iterator[None]:
 
 
 def build_timm_train(cfg: Config) -> TimmTrain:
-    """The pipeline of ``timm_transform``; raises as it does."""
+    """The pipeline of ``timm_transform``."""
     return TimmTrain(timm_transform(cfg))
 
 
@@ -70,17 +69,8 @@ def timm_transform(cfg: Config, *, use_prefetcher: bool = False) -> Callable[[Im
     Args:
         cfg: the configuration.
         use_prefetcher: end with uint8 pixels; normalising and erasing are left to timm's prefetcher.
-
-    Raises:
-        UserError: a setting that timm's chain has no word for.
     """
     aug, size = cfg.AUG, cfg.DATA.img_size
-    if aug.CROP == "resized" and is_small(size):
-        raise UserError(
-            "AUG.CROP is resized at a small size; DATA.PIPELINE timm shifts there, as the reference"
-        )
-    if aug.AUTO_AUGMENT == "ta_wide":
-        raise UserError("AUG.AUTO_AUGMENT is ta_wide, which timm does not have; use another DATA.PIPELINE")
     transform = create_transform(
         input_size=(len(cfg.DATA.MEAN), *size),
         is_training=True,
@@ -97,7 +87,7 @@ def timm_transform(cfg: Config, *, use_prefetcher: bool = False) -> Callable[[Im
         re_count=aug.RECOUNT,
         use_prefetcher=use_prefetcher,
     )
-    if aug.CROP == "shift" or (aug.CROP == "auto" and is_small(size)):
+    if is_shifted(aug.CROP, size):
         transform.transforms[0] = RandomCrop(size, padding=4)
     _mend_posterize(transform)
     return transform

@@ -3,7 +3,7 @@
 from swin_train.config import Config
 from swin_train.data.recipe.auto_augment import POLICIES, parse_auto_augment
 from swin_train.data.recipe.color_jitter import ColorJitter
-from swin_train.data.recipe.crop import ResizedCrop, ShiftCrop, is_small
+from swin_train.data.recipe.crop import ResizedCrop, ShiftCrop, is_shifted
 from swin_train.data.recipe.erasing import RandomErasing
 from swin_train.data.recipe.evaluation import EvalRecipe
 from swin_train.data.recipe.rand_augment import RandAugment, parse_policy
@@ -19,10 +19,9 @@ def build_recipe(cfg: Config) -> Recipe:
         UserError: AUG.AUTO_AUGMENT names a policy that is not supported.
     """
     aug, size, filters = cfg.AUG, cfg.DATA.img_size, FILTERS[cfg.DATA.INTERPOLATION]
-    shift = aug.CROP == "shift" or (aug.CROP == "auto" and is_small(size))
     return Recipe(
         size=size,
-        crop=ShiftCrop(filters) if shift else ResizedCrop(aug.SCALE, aug.RATIO, filters),
+        crop=ShiftCrop(filters) if is_shifted(aug.CROP, size) else ResizedCrop(aug.SCALE, aug.RATIO, filters),
         hflip=aug.HFLIP,
         policy=_build_policy(cfg),
         erasing=RandomErasing(aug.REPROB, aug.REMODE, aug.RECOUNT) if aug.REPROB > 0 else None,

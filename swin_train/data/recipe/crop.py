@@ -74,6 +74,11 @@ def is_small(size: Size) -> bool:
     return max(size) <= 32
 
 
+def is_shifted(crop: str, size: Size) -> bool:
+    """Whether ``AUG.CROP`` means ``ShiftCrop`` at this size."""
+    return crop == "shift" or (crop == "auto" and is_small(size))
+
+
 def draw_sides(area: float, ratio: tuple[float, float], rng: random.Random) -> tuple[int, int]:
     """Sides of a rectangle whose first : second is log-uniform in ``ratio``, in pixels."""
     quotient = math.exp(draws.uniform(rng, math.log(ratio[0]), math.log(ratio[1])))

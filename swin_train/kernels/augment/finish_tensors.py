@@ -20,14 +20,22 @@ def finish(
 ) -> Tensor:
     """Step 2 of the contract; the arguments are those of ``augment.finish``."""
     out = torch.empty(images.shape, dtype=torch.float32, device=images.device)
+    finish_into(out, images, normalisation, erasures)
+    if mix is not None:
+        out = mix_images(out, mix)
+    return out.to(dtype)
+
+
+def finish_into(
+    out: Tensor, images: Tensor, normalisation: Normalisation, erasures: Erasures | None = None
+) -> Tensor:
+    """Step 2 of the contract; fills and returns ``out``, float32 of the shape of the images."""
     mean, std = normalisation.mean[:, None, None], normalisation.std[:, None, None]
     for pixels, image in zip(out, images, strict=True):
         pixels.copy_(image).div_(255).sub_(mean).div_(std)
     if erasures is not None:
         _erase(out, erasures)
-    if mix is not None:
-        out = mix_images(out, mix)
-    return out.to(dtype)
+    return out
 
 
 def mix_images(images: Tensor, mix: MixPlan) -> Tensor:

@@ -22,10 +22,6 @@ class Folder:
         """One for each class."""
         return by_class(self._layout.labels, len(self._layout.classes))
 
-    def places(self) -> list[Path]:
-        """The split's folder and its checksums."""
-        return [self._folder, self._sums]
-
     def begin(self, part: Path, records: list[Record]) -> int:
         """Let the checksums grow in ``part``."""
         self._folder.mkdir(exist_ok=True)

@@ -40,10 +40,6 @@ class Packed:
         order, unit_bytes = mixed(len(self._layout.labels)), min(_UNIT, self._layout.unit_bytes)
         return by_size(order, self._layout.sizes, unit_bytes)
 
-    def places(self) -> list[Path]:
-        """The split's folder."""
-        return [self._folder]
-
     def begin(self, part: Path, records: list[Record]) -> int:
         """Go on behind the shards that are finished; a unit of which a part is missing is done again."""
         self._writer = PackedWriter(self._folder, self._layout.classes, self._layout.unit_bytes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from swin_train.data.formats.shard_layout import CLASSES
 from swin_train.errors import UserError
-from swin_train.prepare.disk import HashedFile, write_text
+from swin_train.prepare.disk import HashedFile, sha256_of, write_text
 from swin_train.prepare.plan import Files, Image, Indices, Layout, Record, by_size, mixed
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp")  # those that data/formats/shards.py looks for
@@ -25,20 +25,15 @@ class Shards:
         """Stretches of a fixed mixed order."""
         return by_size(mixed(len(self._layout.labels)), self._layout.sizes, self._layout.unit_bytes)
 
-    def places(self) -> list[Path]:
-        """The shards."""
-        return [self._path(unit) for unit in range(len(self.units()))]
-
     def begin(self, part: Path, records: list[Record]) -> int:
-        """Name the classes, in the order of their labels.
+        """Look at the names of the classes, which the splits share.
 
         Raises:
-            UserError: they are named otherwise there.
+            UserError: they are others.
         """
-        path, text = self._layout.out / CLASSES, self._class_names()
-        if path.exists() and path.read_text(encoding="utf-8") != text:
+        path = self._layout.out / CLASSES
+        if path.exists() and path.read_text(encoding="utf-8") != self._class_names():
             raise UserError(f"{path}: names other classes than SOURCE has; give another OUT")
-        write_text(path, text)
         return len(records)
 
     def write(self, unit: int, images: Iterator[Image], temporary: Path) -> Record:
@@ -57,8 +52,11 @@ class Shards:
         return {}
 
     def finish(self, records: list[Record]) -> Files:
-        """Nothing is left to write."""
-        return {name: tuple(facts) for record in records for name, facts in record["files"].items()}
+        """Name the classes, in the order of their labels."""
+        path = self._layout.out / CLASSES
+        write_text(path, self._class_names())
+        classes = {CLASSES: (path.stat().st_size, sha256_of(path))}
+        return classes | {name: tuple(facts) for record in records for name, facts in record["files"].items()}
 
     def _class_names(self) -> str:
         """One a line; the names of their folders where those of the classes would not do."""

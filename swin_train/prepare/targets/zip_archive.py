@@ -27,10 +27,6 @@ class ZipArchive:
         order, unit_bytes = np.arange(len(self._layout.labels)), min(_STRETCH, self._layout.unit_bytes)
         return by_size(order, self._layout.sizes, unit_bytes)
 
-    def places(self) -> list[Path]:
-        """The archive and its map."""
-        return [self._zip, self._map]
-
     def begin(self, part: Path, records: list[Record]) -> int:
         """Let the archive grow in ``part``."""
         self._growing = GrowingFile(part, records[-1]["end"] if records else 0, self._zip)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from swin_train.benchmark.bench import Bench
-from swin_train.benchmark.excerpt import Decoded, Excerpt, whole_file
+from swin_train.benchmark.excerpt import Decoded, Excerpt, whole_file, without_bad
+from swin_train.errors import UserError
 
 
 def test_fewer_images_than_there_are_are_different_ones_and_always_the_same(
@@ -47,3 +49,26 @@ def test_decoded_images_are_pixels_without_a_file(make_bench: Callable[..., Benc
     assert (pixels.shape, pixels.dtype) == ((80, 100, 3), np.uint8)
     assert decoded.span(1) is None
     assert whole_file(decoded, 1) is None
+
+
+def test_images_that_cannot_be_decoded_are_left_out_once(
+    make_bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_bench().source
+    names = [source.name(image) for image in range(source.num_images)]
+    bad = names[3]
+    read = source.read
+    source.read = lambda image: b"" if image == 3 else read(image)  # type: ignore[method-assign]
+
+    excerpt = Excerpt(without_bad(source, 20), 40)
+
+    assert {excerpt.name(image) for image in range(40)} == set(names) - {bad}
+    assert caplog.messages == [f"left out 1 images that cannot be decoded, among them {bad}"]
+
+
+def test_a_set_without_any_good_image_is_refused(make_bench: Callable[..., Bench]) -> None:
+    source = make_bench().source
+    source.read = lambda image: b""  # type: ignore[method-assign]
+
+    with pytest.raises(UserError, match=r"none of 20 images can be decoded; see main\.py verify-data"):
+        without_bad(source, 20)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from swin_train.cli.main import main
 from swin_train.cli.prepare_data import as_text
@@ -165,9 +167,20 @@ def test_the_official_archives(data: Path, tmp_path: Path, run: Callable[..., tu
         (["S", "O", "--to", "zip", "--shard-mb", "0"], "--shard-mb must be 0.001 to 1048576; got 0; see"),
         (["S", "O", "--to", "zip", "--shard-mb", "nan"], "--shard-mb must be 0.001 to 1048576; got nan; see"),
         (["S", "O", "--to", "zip", "--skipbad"], "unknown flag --skipbad, did you mean --skip-bad?"),
+        (["", "O", "--to", "zip"], "SOURCE is empty (an unset variable?); give a path, . for the current"),
+        (
+            ["S", "", "--to", "zip"],
+            "OUT is empty (an unset variable?); give a path, . for the current folder",
+        ),
+        ([".", "O", "--to", "zip"], "OUT O: is SOURCE . or lies in it, and would be read as a part of it; "),
+        (["s3://b", "O", "--to", "zip"], "s3://b: is a URL, whose layout cannot be looked up; add --dataset"),
+        (
+            ["s3://b//c", "O", "--to", "zip", "--dataset", "shards", "--cache-gb", "-1"],
+            "--cache-gb must be 0 to 1000000000; got -1; see",
+        ),
         (["none", "O", "--to", "zip"], "none: does not exist; expected a folder with train/CLASS/*, "),
         (
-            [".", "O", "--to", "zip", "--labels", "x"],
+            ["/dev", "O", "--to", "zip", "--labels", "x"],
             "--labels: tells the classes of a tar archive's images, and",
         ),
     ],
@@ -189,6 +202,17 @@ def test_mistakes_are_one_message(
     ("words", "message"),
     [
         ([], "the following arguments are required: --data-path; see main.py verify-data --help"),
+        (
+            ["--data-path", ""],
+            "--data-path is empty (an unset variable?); give a path, . for the current folder",
+        ),
+        (
+            ["--data-path", ".", "--json", "none/r"],
+            "none/r: cannot be written (No such file or directory); give",
+        ),
+        (["--data-path", "s3://b/c"], "s3://b/c: is a URL, whose layout cannot be looked up; add --dataset"),
+        (["--data-path", "s3://b", "--checksums"], "--checksums: s3://b is a URL; manifest.json is compared"),
+        (["--data-path", ".", "--cache-gb", "nan"], "--cache-gb must be 0 or more; got nan; see"),
         (["--data-path", "none"], "none: does not exist; expected a folder"),
         (["--data-path", ".", "--workers", "0"], "--workers must be 1 or more; got 0; see"),
         (["--data-path", ".", "--checksums"], "--checksums: . has no manifest.json; prepare-data writes it."),
@@ -205,13 +229,83 @@ def test_mistakes_of_verify_data(
     assert message in err
 
 
+def test_checksums_of_one_split_leave_the_other_alone(
+    data: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    for split in ("train", "val"):
+        run("prepare-data", data, tmp_path / "out", "--to", "folder", "--split", split)
+    (tmp_path / "out/train/a/more.jpg").write_bytes((data / "train/a/a0.jpg").read_bytes())
+    words = ("verify-data", "--data-path", tmp_path / "out", "--checksums", "--split")
+
+    status, text, _ = run(*words, "val")
+    other, damaged, _ = run(*words, "train")
+
+    assert status == 0
+    assert text.endswith("checksums: every file is what prepare-data wrote\n\nclean\n")
+    assert other == 5
+    assert "  train/a/more.jpg is not in manifest.json\n" in damaged
+    assert "  train holds 7 images in 2 classes, of which manifest.json counts 6 in 2\n" in damaged
+
+
+def test_checksums_of_a_split_that_the_manifest_has_not(
+    data: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    run("prepare-data", data, tmp_path / "out", "--to", "folder")
+
+    status, _, err = run("verify-data", "--data-path", tmp_path / "out", "--checksums", "--split", "val")
+
+    assert status == 2
+    assert f"--checksums: {tmp_path}/out/manifest.json has no val; it has train. Leave the flag out" in err
+
+
+def test_a_report_that_cannot_be_kept_is_refused_before_the_work(
+    data: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swin_train.prepare.verify.verify", None)
+
+    status, out, err = run("verify-data", "--data-path", data, "--json", tmp_path)
+
+    assert (status, out) == (2, "")
+    assert f"{tmp_path}: cannot be written (Is a directory); give another --json FILE" in err
+
+
+def test_the_table_is_printed_though_the_report_cannot_be_written(
+    data: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    status, text, err = run("verify-data", "--data-path", data, "--json", "/dev/full")
+
+    assert status == 28
+    assert text.endswith("\nclean\n")
+    assert "/dev/full: cannot be written (No space left on device); give another --json FILE" in err
+
+
+def test_parquet_is_verified_with_a_cache(
+    data: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    images = [{"bytes": path.read_bytes(), "path": path.name} for path in (data / "train").rglob("*.jpg")]
+    (tmp_path / "table/train").mkdir(parents=True)
+    table = pyarrow.table({"image": images, "label": [0, 0, 0, 1, 1, 1]})
+    parquet.write_table(table, tmp_path / "table/train/0.parquet")
+    cache = ("--cache-dir", tmp_path / "cache", "--cache-gb", "1")
+
+    verified = run("verify-data", "--data-path", tmp_path / "table", *cache)
+    prepared = run("prepare-data", tmp_path / "table", tmp_path / "out", "--to", "zip", *cache)
+
+    assert verified[:2] == (0, verified[1])
+    assert verified[1].splitlines()[1].split() == ["images", "6"]
+    assert prepared[0] == 0
+
+
 def test_a_foreign_manifest_is_refused(data: Path, run: Callable[..., tuple[int, str, str]]) -> None:
     (data / "manifest.json").write_text('{"files": 1}')
 
     status, _, err = run("verify-data", "--data-path", data, "--checksums")
 
     assert status == 2
-    assert f"{data}/manifest.json: is no manifest of prepare-data (KeyError('splits')); move it away" in err
+    assert (
+        f"{data}/manifest.json: is damaged, or no manifest of prepare-data (KeyError('splits')); move it away"
+        in err
+    )
 
 
 def test_many_bad_images_are_counted_and_some_of_them_named() -> None:

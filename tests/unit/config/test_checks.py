@@ -20,6 +20,27 @@ def problems_of(*overrides: Any) -> str:
     ("overrides", "problem"),
     [
         (
+            ["DATA.AUGMENT_ON", "device", "DATA.PIPELINE", "exact"],
+            "DATA.AUGMENT_ON is the text 'device'; DATA.PIPELINE exact augments with Pillow;"
+            " take portable, native or auto, or AUGMENT_ON auto",
+        ),
+        (
+            ["DATA.RAM_CACHE_GB", 1, "DATA.PIPELINE", "portable"],
+            "DATA.RAM_CACHE_GB is 1.0; DATA.PIPELINE is portable; native alone keeps decoded pictures",
+        ),
+        (
+            ["DATA.PIPELINE", "timm", "AUG.AUTO_AUGMENT", "ta_wide"],
+            "AUG.AUTO_AUGMENT is the text 'ta_wide'; timm does not have it; take another DATA.PIPELINE",
+        ),
+        (
+            ["DATA.ZIP_MODE", True, "DATA.DATASET", "cifar10"],
+            "DATA.ZIP_MODE is True; DATA.DATASET cifar10 has no zip archives, only imagenet and imagenet22K have",
+        ),
+        (
+            ["DATA.DATASET", "parquet"],
+            "DATA.CACHE_DIR is the text ''; DATA.DATASET parquet needs a folder to make tables ready in; name one",
+        ),
+        (
             ["MODEL.SWIN.DEPTHS", []],
             "MODEL.SWIN.DEPTHS is []; it must hold the number of blocks of each stage",
         ),
@@ -125,7 +146,7 @@ def problems_of(*overrides: Any) -> str:
         (
             ["AUG.MIX_OFF_EPOCHS", 300],
             "AUG.MIX_OFF_EPOCHS is 300; it must be less than TRAIN.EPOCHS, which is 300;"
-            " AUG.MIXUP 0 and AUG.CUTMIX 0 never mix",
+            " to mix in none, set AUG.MIXUP and AUG.CUTMIX to 0",
         ),
         (
             ["DATA.SAMPLING", "balanced", "DATA.SHUFFLE", "blocks"],

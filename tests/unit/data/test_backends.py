@@ -63,7 +63,3 @@ def test_where_portable_and_native_augment(device: torch.device, where: str, fin
 @pytest.mark.parametrize("name", ["exact", "timm"])
 def test_pillow_augments_on_the_host_alone(name: str) -> None:
     assert choose(_GPU, PIPELINE=name).finishes
-    with pytest.raises(
-        UserError, match=rf"AUGMENT_ON is device, but DATA\.PIPELINE {name} augments with Pillow"
-    ):
-        choose(PIPELINE=name, AUGMENT_ON="device")

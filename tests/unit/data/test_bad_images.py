@@ -109,6 +109,28 @@ def test_a_file_that_has_vanished_counts_as_bad(train_feed: Callable, source: Im
         list(train_feed(source).batches(0))
 
 
+@pytest.mark.parametrize(
+    "change", [lambda data: data + b"\0", lambda data: data[:-2]], ids=["longer", "shorter"]
+)
+def test_a_file_of_another_length_is_bad_until_the_folder_is_indexed_anew(
+    train_feed: Callable, make_folder: MakeFolder, change: Callable[[bytes], bytes]
+) -> None:
+    root = make_folder({"a": 4, "b": 4})
+    for folder in (root / "train", root / "train/a", root / "train/b"):
+        os.utime(folder, (1, 1))  # settled, so that the index is kept
+    source = ImageFolder(str(root), "train")
+    path, length = path_of(source, 5), int(source.sizes[5])
+    path.write_bytes(change(path.read_bytes()))
+    feed = train_feed(source, max_bad_images=1)
+
+    list(feed.batches(0))
+
+    [bad] = feed.bad_images
+    problem = f"it has {path.stat().st_size} bytes and had {length} when the folder was indexed"
+    assert (bad.image, problem in bad.reason) == (5, True)
+    assert ImageFolder(str(root), "train").sizes[5] == path.stat().st_size
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_image_that_the_recipe_cannot_take_counts_as_bad(
     train_feed: Callable,

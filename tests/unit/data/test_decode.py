@@ -97,6 +97,16 @@ def test_other_modes_become_rgb_or_grey_as_pillow_converts_them(mode: str) -> No
     assert decode(data, 1, "x").tobytes() == original.convert("L").tobytes()
 
 
+def test_a_picture_in_lab_colors_becomes_rgb_and_its_grey() -> None:
+    lab = Image.fromarray(np.asarray(noise()), "LAB")
+    data = encode(lab, "TIFF")
+
+    rgb = decode(data, 3, "x")
+
+    assert rgb.shape == (64, 64, 3)
+    assert decode(data, 1, "x").tobytes() == as_image(rgb).convert("L").tobytes()
+
+
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM"])
 def test_16_bit_grey_keeps_its_upper_8_bits(format: str) -> None:
     data = encode(Image.fromarray(_RAMP.astype(np.uint16) * 256 + 17), format)

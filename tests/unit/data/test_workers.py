@@ -1,11 +1,9 @@
 """Which errors say that a worker process was lost."""
 
-from pathlib import Path
-
 import pytest
 
-from swin_train.data.workers import WorkerOptions, check_shared_memory, reported_worker_losses, worker_loss
-from swin_train.errors import DataError, UserError
+from swin_train.data.workers import reported_worker_losses, worker_loss
+from swin_train.errors import DataError
 
 
 @pytest.mark.parametrize("error", [EOFError(), BrokenPipeError(), ConnectionError(), RuntimeError("other")])
@@ -32,18 +30,3 @@ def test_worker_loss_recognises_a_hanging_worker_and_leaves_other_errors_alone()
     assert worker_loss(RuntimeError("x: DataLoader worker (pid 1) is killed")) is None
     assert worker_loss(RuntimeError("Caught RuntimeError in DataLoader worker process 0.")) is None
     assert worker_loss(ConnectionError("Caught ConnectionError in DataLoader worker process 0.")) is None
-
-
-def test_batches_that_shared_memory_cannot_hold_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("swin_train.data.workers._SHARED_MEMORY", str(tmp_path))
-
-    with pytest.raises(
-        UserError, match=r"MiB free, but 8 workers with 2 batches each need 16777216 MiB\. Lower"
-    ):
-        check_shared_memory(WorkerOptions(8, 2, pin_memory=False, batch_bytes=2**40))
-
-
-def test_batches_that_fit_are_not() -> None:
-    check_shared_memory(WorkerOptions(8, 2, pin_memory=False, batch_bytes=1))

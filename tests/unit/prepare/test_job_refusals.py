@@ -87,6 +87,18 @@ def test_nothing_that_exists_is_overwritten(to: str, name: str, source: ImageFol
     assert (tmp_path / "out" / name).read_text() == "precious"
 
 
+@pytest.mark.parametrize("name", ["train", "train.zip", "train_map.txt", "train-000009.tar"])
+@pytest.mark.parametrize("to", ["folder", "zip", "shards"])
+def test_a_second_layout_of_the_split_is_refused(
+    to: str, name: str, source: ImageFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).touch()
+
+    with pytest.raises(UserError, match=rf"out/{name}: exists already, and prepare-data did not begin it"):
+        prepare(source, tmp_path / "out", Settings(to, "train", SHARD), 1)
+
+
 def test_class_names_of_something_else_are_not_overwritten(source: ImageFolder, tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("cat\n")
 
@@ -101,7 +113,9 @@ def test_too_little_space_is_said_before_anything_is_written(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000))
 
-    with pytest.raises(UserError, match=r"out: 0.00 GiB are needed and 0.00 GiB are free; see to free space"):
+    with pytest.raises(
+        UserError, match=r"out: 0\.0\d MiB are needed and 0\.01 MiB are free; see to free space"
+    ):
         prepare(source, tmp_path / "out", Settings("zip", "train"), 1)
 
     assert not (tmp_path / "out/train.zip").exists()

@@ -54,7 +54,7 @@ def test_an_archive_of_archives_gives_sorted_classes_and_names(train: Path, imag
     }
     assert source.sizes.tolist() == [3, 3, 4]
     assert source.name(0) == "train/n01/n01_10.JPEG"
-    path, offset, size = source.span(2)
+    path, offset, size, _ = source.span(2)
     assert train.read_bytes()[offset : offset + size] == b"nine"
     assert path == str(train).encode()
 
@@ -62,7 +62,7 @@ def test_an_archive_of_archives_gives_sorted_classes_and_names(train: Path, imag
 def test_an_archive_of_images_takes_their_classes_from_labels(tmp_path: Path, images_of: Callable) -> None:
     (tmp_path / "val.tar").write_bytes(tar_of({"./v_1.JPEG": b"1", "./v_2.JPEG": b"2", "./v_3.JPEG": b"3"}))
 
-    source = TarSource(tmp_path / "val.tar", "val", {"v_1": "n09", "v_2": "n01", "v_3": "n09", "v_4": "n02"})
+    source = TarSource(tmp_path / "val.tar", "val", {"v_1": "n09", "v_2": "n01", "v_3": "n09", "v_4": "n01"})
 
     assert images_of(source) == {
         "n01/v_2.JPEG": ("n01", 0, b"2"),
@@ -160,6 +160,26 @@ def test_the_same_name_twice_is_refused(tmp_path: Path) -> None:
         UserError, match=r"t.tar: holds train/n01/1.JPEG twice; copy or make the archive again"
     ):
         TarSource(tmp_path / "t.tar", "train")
+
+
+def test_an_archive_of_a_class_without_images_is_refused(tmp_path: Path) -> None:
+    classes = {"n01.tar": tar_of({"1.JPEG": b"1"}), "n02.tar": tar_of({}), "n03.tar": tar_of({"3.txt": b"3"})}
+    (tmp_path / "t.tar").write_bytes(tar_of(classes))  # type: ignore[arg-type]
+
+    with pytest.raises(UserError) as error:
+        TarSource(tmp_path / "t.tar", "train")
+
+    assert str(error.value) == (
+        f"{tmp_path}/t.tar: 2 classes have no images: n02, n03; without them labels would mean other classes. Copy "
+        "the archive again"
+    )
+
+
+def test_labels_of_a_class_without_images_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "val.tar").write_bytes(tar_of({"v_1.JPEG": b"1", "v_2.JPEG": b"2"}))
+
+    with pytest.raises(UserError, match=r"val.tar: 1 classes have no images: n02; without them labels would"):
+        TarSource(tmp_path / "val.tar", "val", {"v_1": "n01", "v_2": "n03", "v_3": "n02"})
 
 
 def test_there_must_be_a_file(tmp_path: Path) -> None:

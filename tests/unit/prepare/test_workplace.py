@@ -25,7 +25,7 @@ def test_a_line_that_was_cut_short_counts_for_nothing(tmp_path: Path) -> None:
 
 def test_a_complete_split_leaves_nothing_but_the_lock(tmp_path: Path) -> None:
     with Workplace(tmp_path, "train") as place:
-        place.begin({"to": "zip"}, [])
+        place.begin({"to": "zip"})
         place.remember({"unit": 0})
         place.part.touch()
         (place.temporary / "half").touch()

@@ -296,10 +296,23 @@ def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(tmp_path: Pat
         source.read(1)
 
 
-def test_a_span_is_the_file_at_its_indexed_length(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"]
+)
+def test_what_is_no_regular_file_cannot_be_read(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    touch(tmp_path, "train/a/1.png")
+    make(tmp_path / "train/a/2.png")
+
+    source = ImageFolder(str(tmp_path), "train")
+
+    with pytest.raises(OSError, match=r"^it is not a regular file$"):
+        source.read(1)
+
+
+def test_a_span_is_the_whole_file_at_its_indexed_length(tmp_path: Path) -> None:
     source = ImageFolder(str(touch(tmp_path, "train/a/1.png")), "train")
 
-    path, offset, length = source.span(0)
+    path, offset, length, is_whole = source.span(0)
 
-    assert Path(os.fsdecode(path)).read_bytes()[offset:][:length] == source.read(0)
-    assert length == 13
+    assert Path(os.fsdecode(path)).read_bytes() == source.read(0)
+    assert (offset, length, is_whole) == (0, 13, True)

@@ -46,7 +46,7 @@ def test_a_span_is_where_the_bytes_lie(packed: Path) -> None:
     source = PackedFolder(str(packed), "train")
 
     for index, (_, _, data) in enumerate(IMAGES):
-        path, offset, length = source.span(index)
+        path, offset, length, _ = source.span(index)
         assert Path(path.decode()).read_bytes()[offset : offset + length] == data
         assert Path(path.decode()).name == f"{source.shards[index]:05}.bin"
 
@@ -105,10 +105,10 @@ def test_a_damaged_index_is_refused(packed: Path) -> None:
 
 
 def test_an_index_of_another_version_is_refused(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swin_train.data.formats.packed_records._VERSION", 2)
+    monkeypatch.setattr("swin_train.data.formats.packed_records._VERSION", 3)
 
     with pytest.raises(
-        UserError, match="is of version 1, and this program reads version 2; take the release"
+        UserError, match="is of version 2, and this program reads version 3; take the release"
     ):
         PackedFolder(str(packed), "train")
 
@@ -133,6 +133,10 @@ DAMAGES: dict[str, tuple[Callable[[Records], Records], str]] = {
     "label": (lambda r: with_labels(r, *[0] * 8, 2), "labels outside of 0 to 1"),
     "negative label": (lambda r: with_labels(r, *[0] * 8, -1), "labels outside of 0 to 1"),
     "too few": (lambda r: with_labels(r, 0), r"9 images and its columns \[1, 9\]"),
+    "too few checksums": (
+        lambda r: replace(r, checksums=r.checksums[1:]),
+        r"9 images and its columns \[8, 9\]",
+    ),
     "no images": (lambda r: replace(with_labels(r), shards=()), "0 images"),
     "names": (
         lambda r: replace(r, images=replace(r.images, ends=r.images.ends[::-1].copy())),
@@ -163,12 +167,27 @@ def test_records_that_point_outside_are_refused(packed: Path, damage: str) -> No
         PackedFolder(str(packed), "train")
 
 
-def test_a_shard_that_becomes_shorter_is_an_error_of_the_image(packed: Path) -> None:
+def test_a_shard_that_is_replaced_later_is_an_error_of_its_images(packed: Path) -> None:
     source = PackedFolder(str(packed), "train")
-    (packed / "train" / "00000.bin").write_bytes(b"short")
+    shard = packed / "train" / "00000.bin"
+    (packed / "new").write_bytes(bytes(shard.stat().st_size))
+    (packed / "new").rename(shard)
 
-    with pytest.raises(OSError, match=r"00000\.bin ends before it does"):
+    with pytest.raises(OSError, match=r"00000\.bin was changed or replaced since it was opened; start again"):
         source.read(0)
+    assert source.span(0) is None
+    assert source.read(8) == IMAGES[8][2]
+
+
+def test_an_image_whose_bytes_changed_cannot_be_read(packed: Path) -> None:
+    shard = packed / "train" / "00000.bin"
+    shard.write_bytes(b"?" + shard.read_bytes()[1:])
+
+    source = PackedFolder(str(packed), "train")
+
+    with pytest.raises(OSError, match=r"00000\.bin does not hold what was packed at byte 0; copy it again"):
+        source.read(0)
+    assert source.read(1) == IMAGES[1][2]
 
 
 def test_changed_bytes_in_a_shard_are_found(packed: Path) -> None:

@@ -63,7 +63,7 @@ def test_images_labels_and_class_names(tmp_path: Path, cache: str, kind: str) ->
     assert source.classes == ("cat", "dog", "emu")
     assert source.sizes.tolist() == [7, 0, 8, 1000, 4]
     assert [source.name(i) for i in (3, 4)] == [f"train/0.{kind}/3", f"train/1.{kind}/0"]
-    path, offset, length = source.span(3)
+    path, offset, length, _ = source.span(3)
     assert Path(os.fsdecode(path)).read_bytes()[offset : offset + length] == IMAGES[3]
 
 
@@ -82,6 +82,19 @@ def test_parquet_is_unpacked_once_and_arrow_is_read_where_it_is(
     assert HuggingFaceImages(str(tmp_path / "a"), "train").span(0).path == os.fsencode(arrow)
     with pytest.raises(UserError, match=r"DATA.CACHE_DIR is empty.*unpacked from Parquet"):
         HuggingFaceImages(str(tmp_path / "p"), "train")
+
+
+def test_a_file_of_other_content_and_the_same_time_is_unpacked_again(tmp_path: Path, cache: str) -> None:
+    file = write(tmp_path / "train" / "0.parquet", table([b"old"], [0], ["cat"]))
+    os.utime(file, (1, 1))
+    HuggingFaceImages(str(tmp_path), "train", cache)
+    size = file.stat().st_size
+
+    write(tmp_path / "new.parquet", table([b"new"], [0], ["cat"])).rename(file)
+    os.utime(file, (1, 1))
+
+    assert file.stat().st_size == size
+    assert HuggingFaceImages(str(tmp_path), "train", cache).read(0) == b"new"
 
 
 @pytest.fixture

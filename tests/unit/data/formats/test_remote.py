@@ -1,6 +1,7 @@
 import errno
 import io
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -77,6 +78,23 @@ def test_the_version_changes_with_the_content() -> None:
 
     assert first == files_in(BUCKET)[0]  # type: ignore[index]
     assert put(f"{BUCKET}/a", b"2").version != first.version
+
+
+def test_the_version_of_a_local_file_changes_with_the_content_where_its_time_does_not(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    [first] = files_in(str(tmp_path)) or []
+
+    for write in ((tmp_path / "a").write_bytes, lambda data: replace_by_another(tmp_path / "a", data)):
+        write(b"2")
+        os.utime(tmp_path / "a", ns=(0, int(first.version.split()[0])))
+        [second] = files_in(str(tmp_path)) or []
+        assert second.version != first.version
+        first = second
+
+
+def replace_by_another(path: Path, data: bytes) -> None:
+    path.with_name(".new").write_bytes(data)
+    path.with_name(".new").rename(path)
 
 
 def test_a_fetch_is_tried_again_from_the_beginning(

@@ -58,8 +58,17 @@ def test_object_storage_gives_what_a_folder_gives(folder: Path, bucket: str, tmp
 
         assert opened(far) == opened(local)
         assert fingerprint(far) == fingerprint(local)
-        path, offset, length = far.span(9)
+        path, offset, length, _ = far.span(9)
         assert Path(os.fsdecode(path)).read_bytes()[offset : offset + length] == b"4 1"
+
+
+def test_a_shard_that_shrank_in_the_cache_is_an_error_of_the_image(bucket: str, tmp_path: Path) -> None:
+    far = TarShards(bucket, "train", str(tmp_path / "cache"))
+    path, offset, _, _ = far.span(9) or pytest.fail("no span")
+    os.truncate(path, offset + 1)
+
+    with pytest.raises(OSError, match="its shard ends 2 bytes before it should; it was changed"):
+        far.read(9)
 
 
 def test_each_shard_is_fetched_once_and_the_index_is_kept(

@@ -75,7 +75,7 @@ def test_a_span_leads_to_the_bytes(tmp_path: Path, data_path: Callable[..., str]
     source = TarShards(data_path(), "train")
 
     for index in range(2):
-        path, offset, length = source.span(index)
+        path, offset, length, _ = source.span(index)
         assert Path(os.fsdecode(path)).read_bytes()[offset : offset + length] == source.read(index)
 
 
@@ -256,12 +256,37 @@ def test_the_index_is_kept_until_a_shard_changes(
     assert opened(TarShards(root, "train")) == [("train/0.tar/n.jpg", b"new", 0)]
 
 
-def test_a_shard_that_shrank_is_an_error_of_the_image(tmp_path: Path, data_path: Callable[..., str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda shard, new: os.truncate(shard, 515),
+        lambda shard, new: new.rename(shard),
+        lambda shard, new: shard.write_bytes(new.read_bytes()),
+        lambda shard, new: shard.unlink(),
+    ],
+    ids=["truncated", "replaced", "written", "deleted"],
+)
+def test_a_shard_that_changes_later_is_an_error_of_its_images(
+    data_path: Callable[..., str], change: Callable[[Path, Path], object], tmp_path: Path
+) -> None:
     source = TarShards(data_path(), "train")
-    os.truncate(Path(os.fsdecode(source.span(0).path)), 515)
+    shard = Path(source._files[0].path)
+    (tmp_path / "new").write_bytes(bytes(shard.stat().st_size))
 
-    with pytest.raises(OSError, match=r"its shard ends 4 bytes before it should; it was changed"):
+    change(shard, tmp_path / "new")
+
+    with pytest.raises(OSError, match=r"0\.tar was changed or replaced since it was opened; start again"):
         source.read(0)
+    assert source.span(0) is None
+
+
+def test_another_link_to_a_shard_is_no_change(data_path: Callable[..., str], tmp_path: Path) -> None:
+    source = TarShards(data_path(), "train")
+    before = source.read(0)
+
+    (tmp_path / "link").hardlink_to(source._files[0].path)
+
+    assert source.read(0) == before
 
 
 def test_forked_processes_and_threads_read_at_once(tmp_path: Path, data_path: Callable[..., str]) -> None:

@@ -263,6 +263,32 @@ def test_a_damaged_deflated_image_cannot_be_read(write_zip: WriteZip, filler: by
         source.read(0)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_of_another_checksum_cannot_be_read(write_zip: WriteZip, method: int) -> None:
+    root = write_zip(members(), MAP, method=method)
+    data = bytearray((root / "train.zip").read_bytes())
+    data[data.index(b"PK\1\2") + 16] ^= 1
+    (root / "train.zip").write_bytes(data)
+    source = ZipArchive(str(root), "train")
+
+    with pytest.raises(OSError, match=r"^its bytes have not the CRC-32 of the archive's directory; copy the"):
+        source.read(0)
+    assert source.read(1) == b"two" + NOISE
+
+
+def test_an_archive_that_is_replaced_later_is_read_on(write_zip: WriteZip) -> None:
+    source = ZipArchive(str(write_zip(members(), MAP)), "train")
+    root = source._archive.path.removesuffix("train.zip")
+    Path(root, "train.zip").rename(Path(root, "old.zip"))
+    write_zip({"a/1.png": b"new" + NOISE, "b/1.png": b"new" + NOISE}, MAP)
+
+    span = source.span(1)
+
+    assert span is not None
+    assert Path(os.fsdecode(span.path)).read_bytes()[span.offset :][: span.length] == b"two" + NOISE
+    assert source.read(1) == b"two" + NOISE
+
+
 def test_a_deflated_image_of_another_length_cannot_be_read(write_zip: WriteZip) -> None:
     root = write_zip({"a/1.png": b"short"}, "a/1.png\t0\n", method=zipfile.ZIP_DEFLATED)
     data = (root / "train.zip").read_bytes()

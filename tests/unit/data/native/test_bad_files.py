@@ -210,6 +210,17 @@ def test_a_file_that_cannot_be_read_says_why(pool, whole, name, offset, length, 
     assert pool.render(pictures, whole, np.zeros((1, 3, 8, 8), np.uint8)) == [f"cannot be read ({reason})"]
 
 
+@pytest.mark.parametrize("length", [99, 101, -1])
+def test_a_whole_file_has_the_expected_length(pool, length, tmp_path: Path):
+    (tmp_path / "file").write_bytes(bytes(100))
+    path = bytes(tmp_path / "file")
+
+    pictures = pool.load([FileSpan(path, 0, length, is_whole=True), FileSpan(path, 0, 100, is_whole=True)])
+
+    assert pictures.problems == ["cannot be read (the file has another length than expected)", None]
+    assert pictures.data(1) == bytes(100)
+
+
 @pytest.mark.parametrize("shape", [(0, 5, 3), (5, 5, 4), (5, 5), (5, 5, 3, 1)])
 def test_pixels_of_another_shape_are_a_mistake(pool, shape):
     with pytest.raises(ValueError, match="pixels are uint8"):

@@ -78,18 +78,30 @@ def test_without_operations_and_erasures_it_is_normalised(pool, batch):
     torch.testing.assert_close(finished, finish(plain, normalisation(3)), rtol=0, atol=0)
 
 
+def test_every_level_is_normalised_to_the_last_bit(pool):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    crops, finished = Crops.empty(1), torch.empty(1, 3, 16, 16)
+    crops.limits[:] = crops.boxes[:] = 0, 0, 16, 16
+
+    pool.render_augmented(pool.load([np.dstack([levels] * 3)]), crops, None, normalisation(3), None, finished)
+
+    plain = torch.from_numpy(levels).expand(1, 3, 16, 16).contiguous()
+    torch.testing.assert_close(finished, finish(plain, normalisation(3)), rtol=0, atol=0)
+
+
 def test_vector_instructions_give_the_same_bits(batch):
     items, crops = batch
-    results = [torch.empty(COUNT, 3, 37, 41) for _ in range(2)]
+    results = [torch.empty(COUNT, 3, 37, 41) for _ in range(3)]
 
-    for simd, out in zip((True, False), results, strict=True):
+    for simd, out in zip((False, "avx2", True), results, strict=True):
         pool = Pool(1, simd=simd)
         pool.render_augmented(
             pool.load(items), crops, draw_operations(3), normalisation(3), draw_erasures("pixel"), out
         )
         pool.close()
 
-    torch.testing.assert_close(*results, rtol=0, atol=0)
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
+    torch.testing.assert_close(results[2], results[0], rtol=0, atol=0)
 
 
 def test_plans_of_another_batch_are_a_mistake(pool, batch):
