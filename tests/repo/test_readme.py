@@ -1,4 +1,4 @@
-"""The commands that README shows are commands that work."""
+"""The commands that README and docs/ show are commands that work."""
 
 import json
 import re
@@ -7,14 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from swin_train.cli import config, convert, describe, evaluate, train
+from swin_train.cli import (
+    benchmark,
+    config,
+    convert,
+    describe,
+    evaluate,
+    prepare_data,
+    train,
+    verify_data,
+)
 
 REPO = Path(__file__).resolve().parents[2]
 
 
 def commands() -> list[list[str]]:
-    """Return the arguments of every main.py command in README's shell blocks."""
-    text = (REPO / "README.md").read_text()
+    """Return the arguments of every main.py command in the shell blocks of README and docs/."""
+    pages = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+    text = "\n".join(page.read_text() for page in pages)
     blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     split = [shlex.split(line, comments=True) for line in lines]
@@ -36,6 +46,14 @@ def test_a_command_of_the_readme_is_accepted(arguments, tmp_path, monkeypatch):
             assert convert.parser().read(rest).to
         case ["eval", *rest]:
             assert evaluate.parser().read_config(rest).DATA.DATA_PATH
+        case ["build-native"]:
+            pass  # it has no arguments; tests/unit/cli runs it
+        case ["prepare-data", *rest]:
+            assert prepare_data.parser().read(rest).to
+        case ["verify-data", *rest]:
+            assert verify_data.parser().read(rest).data_path
+        case ["benchmark", "loader", *rest]:
+            assert benchmark.parser().read_config(rest).DATA.DATA_PATH
         case _:
             assert train.flat_parser().read_config(arguments).DATA.DATA_PATH
 
