@@ -12,10 +12,13 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from swin_train.cli.main import main
 from swin_train.data import draws
 from swin_train.data.decode import as_pixels
+from swin_train.data.formats import open_split
 from swin_train.data.formats.image_folder import ImageFolder
 from swin_train.data.loader import TrainFeed
+from swin_train.data.native.library import unavailable
 from swin_train.data.pipelines import exact
 from swin_train.data.recipe.crop import ResizedCrop
 from swin_train.data.recipe.view import FILTERS
@@ -212,3 +215,38 @@ def test_a_scrambled_file_is_named_or_shown_as_pillow_shows_it(
             expected = torch.from_numpy(as_pixels(exact.crop(pillow, drawn, (12, 12)))).permute(2, 0, 1)
             # 2 of 255 levels: the resamplers of the back ends round in their own ways
             assert (((view * 0.25 + 0.5) * 255) - expected).abs().max() <= 2
+
+
+@pytest.fixture(scope="module")
+def every_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all files of the corpus, with enough good ones of their class."""
+    root = tmp_path_factory.mktemp("corpus")
+    folder = root / "folder/train/a"
+    folder.mkdir(parents=True)
+    for kind, data in {**BAD, **ODD, "good": _JPEG}.items():
+        (folder / f"{kind.replace(' ', '_').replace(':', '')}.jpg").write_bytes(data)
+    return root
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    ("layout", "dataset"),
+    [("folder", "imagenet"), ("zip", "imagenet"), ("shards", "shards"), ("packed", "packed")],
+)
+def test_every_format_hands_on_bad_files_as_they_are(
+    layout: str, dataset: str, every_file: Path, train_feed: Callable[..., TrainFeed]
+) -> None:
+    out = every_file / layout
+    if not out.exists():
+        if layout == "packed" and unavailable():
+            pytest.skip(f"packing: the native extension {unavailable()}")
+        assert main(["prepare-data", str(every_file / "folder"), str(out), "--to", layout]) == 0
+    source = open_split(dataset, str(out), "train", zip_mode=layout == "zip")
+    feed = train_feed(source, global_batch=source.num_images, micro_batch=16, max_bad_images=len(BAD))
+
+    batches = list(feed.batches(0))
+
+    found = {Path(bad.name).stem for bad in feed.bad_images}
+    assert found == {kind.replace(" ", "_").replace(":", "") for kind in BAD}
+    assert sum(batch.num_images for batch in batches) == len(BAD) + len(ODD) + 1
+    assert all(bool(torch.isfinite(batch.images).all()) for batch in batches)
