@@ -122,7 +122,7 @@ def test_a_mistake_of_one_process_ends_all_without_a_traceback(opts, run_main, d
     data = Path(shutil.copytree(digits, tmp_path / "data"))
     (data / "train/digit_1/3.png").write_bytes(b"not an image")
 
-    result = run_main(*opts(DATA__DATA_PATH=str(data)), processes=2)
+    result = run_main(*opts(DATA__DATA_PATH=str(data), DATA__MAX_BAD_IMAGES=0), processes=2)
 
     assert result.returncode != 0
     assert len(re.findall(r"\[rank [01]\] error: train/digit_1/3.png: ", result.stderr)) == 1

@@ -245,10 +245,6 @@ def test_a_local_rank_that_is_missing(fail, monkeypatch):
         ({"DATA__ZIP_MODE": True}, "has no file val.zip. Expected: DATA_PATH/train.zip, train_map.txt"),
         ({"DATA__DATASET": "imagenet22K"}, "has no file ILSVRC2011fall_whole_map_val.txt"),
         ({"DATA__DATASET": "cifar10"}, "holds no CIFAR-10. Expected: DATA_PATH/cifar-10-batches-bin/"),
-        (
-            {"DATA__DATASET": "cifar10", "DATA__ZIP_MODE": True},
-            "DATA.ZIP_MODE is True, but DATA.DATASET is cifar10",
-        ),
     ],
 )
 def test_data_of_another_layout(fail, changes, expected):

@@ -20,7 +20,7 @@ def header(name: str) -> str:
 
 
 def test_every_classifier_that_is_built_is_listed_once() -> None:
-    names = [name for name, path in config_files().items() if path.parent.name != "demo"]
+    names = [name for name, path in config_files().items() if "demo" not in path.parts]
     classifiers = [name for name in names if not name.startswith("simmim_pretrain")]
 
     assert sorted(card.name for card in CARDS) == sorted(
