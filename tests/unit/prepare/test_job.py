@@ -86,7 +86,7 @@ def test_other_programs_read_the_archives(source: ImageFolder, tmp_path: Path, i
         with tarfile.open(shard) as tar:
             for member in tar:
                 key, _, ending = member.name.partition(".")
-                samples.setdefault(key, {})[ending] = tar.extractfile(member).read()  # type: ignore[union-attr]
+                samples.setdefault(key, {})[ending.lower()] = tar.extractfile(member).read()  # type: ignore[union-attr]
     found = {
         key: (int(sample["cls"]), sample.get("jpeg", sample.get("png"))) for key, sample in samples.items()
     }
