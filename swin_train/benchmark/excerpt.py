@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _SEED = 0
 
 
-class Excerpt:
+class Excerpt(ImageSource):
     """``num_images`` random images of ``source``, the same ones every time; again from the first if it has fewer."""
 
     def __init__(self, source: ImageSource, num_images: int) -> None:
@@ -27,11 +27,6 @@ class Excerpt:
         self.classes = source.classes
         self.labels: NDArray[np.int64] = source.labels[self._images]
         self.sizes: NDArray[np.int64] = source.sizes[self._images]
-
-    @property
-    def num_images(self) -> int:
-        """Number of images."""
-        return len(self._images)
 
     @property
     def num_classes(self) -> int:
@@ -78,13 +73,12 @@ def _is_good(source: ImageSource, image: int) -> bool:
     return True
 
 
-class Decoded:
+class Decoded(ImageSource):
     """All images of ``source`` as pixels in memory, to measure what comes after decoding; for the native back end."""
 
     def __init__(self, source: ImageSource, channels: int) -> None:
         self.classes, self.labels, self.sizes = source.classes, source.labels, source.sizes
-        self.num_images, self.num_classes = source.num_images, source.num_classes
-        self.name = source.name
+        self._source = source
         self._pixels = [decode(source.read(i), channels, source.name(i)) for i in range(source.num_images)]
 
     def read(self, index: int) -> bytes:
@@ -94,6 +88,10 @@ class Decoded:
     def span(self, index: int) -> None:
         """Nowhere."""
         return
+
+    def name(self, index: int) -> str:
+        """What messages call it."""
+        return self._source.name(index)
 
 
 def whole_file(source: ImageSource, index: int) -> Path | None:

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from swin_train.config import Config
 from swin_train.data.formats import ImageSource
-from swin_train.data.formats.source import is_near, shards_of
 from swin_train.data.orders import Balanced, BlockShuffled, OrderLaw, Repeated, Shuffled
 from swin_train.data.sampler import BatchGeometry
 
@@ -23,7 +22,7 @@ def build_order(cfg: Config, source: ImageSource, geometry: BatchGeometry) -> Or
         law = Balanced(source.labels, geometry.seed)
     elif cfg.DATA.SHUFFLE == "blocks":
         law = BlockShuffled(_blocks(source), cfg.DATA.SHUFFLE_WINDOW, geometry.seed)
-    if not is_near(source) and not isinstance(law, BlockShuffled):
+    if not source.is_near and not isinstance(law, BlockShuffled):
         logger.warning(
             "DATA.CACHE_GB is %g, which does not hold all shards, so that they are fetched again and again; "
             "DATA.SHUFFLE blocks fetches each once an epoch",
@@ -35,5 +34,5 @@ def build_order(cfg: Config, source: ImageSource, geometry: BatchGeometry) -> Or
 
 
 def _blocks(source: ImageSource) -> NDArray[np.int64]:
-    shards = shards_of(source)
+    shards = source.shards
     return np.arange(source.num_images) // _BLOCK if shards is None else shards.astype(np.int64)

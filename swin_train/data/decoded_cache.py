@@ -13,7 +13,6 @@ from PIL import Image
 from swin_train.data import draws
 from swin_train.data.decode import MAX_PIXELS
 from swin_train.data.formats import ImageSource
-from swin_train.data.formats.source import is_near
 from swin_train.data.native.library import Item, Pool
 from swin_train.errors import UserError
 
@@ -46,7 +45,7 @@ class DecodedCache:
             )
         order = np.argsort(draws.mix64_array(np.arange(source.num_images, dtype=np.uint64)), kind="stable")
         # of shards that are far away, only the first ones are fetched for that
-        sample = order if is_near(source) else np.arange(source.num_images)
+        sample = order if source.is_near else np.arange(source.num_images)
         mean = _mean_bytes(source, sample[:_LOOKED_AT], channels)
         count = min(source.num_images, int(_FILLED * gigabytes * 1e9 / mean))
         self._is_chosen = np.zeros(source.num_images, dtype=np.bool_)

@@ -15,9 +15,7 @@ from swin_train.errors import DataError
 
 _TIMEOUT_S = 300  # as for worker processes: a network disk that is gone
 _NAMED = 5  # images in a message
-_AT_ONCE = (
-    2  # batches that are prepared at the same time: one is drawn and laid out while the other is decoded
-)
+_AT_ONCE = 2  # batches in preparation: one is drawn and laid out while the other is decoded
 
 
 class Images(Protocol):

@@ -1,9 +1,13 @@
 """Which image each worker process is at: what is asked first when one of them dies or hangs."""
 
+import multiprocessing
 import os
 import re
 import signal
+import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch.utils.data import get_worker_info
@@ -56,14 +60,22 @@ def at_work(words: str) -> str:
 
 def kill_workers() -> None:
     """End every watched process that may hang; one that is stopped would keep this one from ending."""
-    # DataLoader's handler of this signal would raise again, at whatever is being done then.
+    watched = {pid for watch in _watches for pid in watch.images()}
+    with _without_child_signal():
+        for child in multiprocessing.active_children():  # a number alone could be another's by now
+            if child.pid in watched:
+                child.kill()
+                os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+
+@contextmanager
+def _without_child_signal() -> Iterator[None]:
+    """Keep DataLoader's handler, which would raise again at whatever is being done, from hearing of a death."""
+    if threading.current_thread() is not threading.main_thread():  # which alone runs handlers
+        yield
+        return
     handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        for pid in [pid for watch in _watches for pid in watch.images()]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-            except (ProcessLookupError, ChildProcessError):
-                continue
+        yield
     finally:
         signal.signal(signal.SIGCHLD, handler)

@@ -19,11 +19,8 @@ _COMPARED = {
 # Keys that make another run when they change, beside those of the model's section.
 _IDENTITY = (
     *("MODEL.TYPE", "MODEL.PADDING", "DATA.IMG_SIZE", "DATA.MEAN", "DATA.STD"),
-    *(
-        "DATA.SAMPLING",
-        "DATA.SHUFFLE",
-        "AUG.REPEATS",
-    ),  # the order of the images, of which an epoch is under way
+    # the order of the images, of which an epoch is under way
+    *("DATA.SAMPLING", "DATA.SHUFFLE", "AUG.REPEATS"),
 )
 # Keys, or beginnings of keys, that say where and how a run computes, not what it learns.
 _NOT_OF_THE_TRAINING = (

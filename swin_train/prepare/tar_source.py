@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from swin_train.data.formats.archive_file import ArchiveFile
 from swin_train.data.formats.names import EXTENSIONS, is_image, listing
-from swin_train.data.formats.source import FileSpan
+from swin_train.data.formats.source import FileSpan, ImageSource
 from swin_train.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class _Member:
     size: int
 
 
-class TarSource:
+class TarSource(ImageSource):
     """Images in a tar archive.
 
     Args:
@@ -70,16 +70,6 @@ class TarSource:
         self._names = [f"{split}/{name}/{member.name}" for name, member in found]
         self._check_names()
         self._file = ArchiveFile(str(path))
-
-    @property
-    def num_images(self) -> int:
-        """Number of images."""
-        return len(self.labels)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
 
     def read(self, index: int) -> bytes:
         """Content of image ``index``; OSError when it cannot be read."""

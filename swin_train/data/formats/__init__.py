@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable
 
+from swin_train.config.checks import ARCHIVED
 from swin_train.data.formats.cifar import Cifar10, Cifar100
 from swin_train.data.formats.flat_folder import FlatFolder, is_flat
 from swin_train.data.formats.image_folder import ImageFolder
@@ -41,7 +42,7 @@ def _folder(root: str, split: str) -> ImageSource:
     return ImageFolder(root, split)
 
 
-FORMATS: dict[str, Callable[[str, str], ImageSource]] = {
+FORMATS: dict[str, Callable[..., ImageSource]] = {
     "imagenet": _folder,
     "imagenet22K": ImageNet22K,
     "cifar10": Cifar10,
@@ -51,10 +52,10 @@ FORMATS: dict[str, Callable[[str, str], ImageSource]] = {
     "shards": TarShards,
     "parquet": HuggingFaceImages,
 }
-ARCHIVED = ("imagenet", "imagenet22K")  # those that DATA.ZIP_MODE reads from zip archives
-
-
-_FETCHED = {"shards": TarShards, "parquet": HuggingFaceImages}  # those that may lie in object storage
+_FETCHED = (
+    "shards",
+    "parquet",
+)  # those that may lie in object storage, and are told where to keep what they fetch
 
 
 def open_split(
@@ -85,10 +86,9 @@ def open_split(
     if dataset not in FORMATS:
         raise UserError(f"DATA.DATASET is {dataset!r}; expected one of {', '.join(FORMATS)}.")
     refuse_unfinished(path, split)
-    if dataset in _FETCHED and not zip_mode:
-        return _FETCHED[dataset](path, split, cache_dir, cache_gb)
     if not zip_mode:
-        return FORMATS[dataset](path, split)
+        fetched = (cache_dir, cache_gb) if dataset in _FETCHED else ()
+        return FORMATS[dataset](path, split, *fetched)
     if dataset not in ARCHIVED:
         raise UserError(
             f"DATA.ZIP_MODE is True, but DATA.DATASET is {dataset}, which has no zip archives; set it to False, "

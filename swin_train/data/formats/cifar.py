@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swin_train.data.formats.names import check_data_path, printable
-from swin_train.data.formats.source import FileSpan
+from swin_train.data.formats.source import FileSpan, ImageSource
 from swin_train.errors import UserError
 
 _PPM = b"P6 32 32 255\n"  # the head of a picture that every decoder reads
@@ -44,7 +44,7 @@ _CIFAR100 = _Layout(
 )
 
 
-class _Cifar:
+class _Cifar(ImageSource):
     """The images of one split; val is the test set.
 
     Attributes:
@@ -68,16 +68,6 @@ class _Cifar:
         )
         self.sizes: NDArray[np.int64] = np.full(len(self.labels), len(_PPM) + _PIXELS, np.int64)
         self._split = split
-
-    @property
-    def num_images(self) -> int:
-        """Number of images in the split."""
-        return len(self.labels)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
 
     def read(self, index: int) -> bytes:
         """Image ``index`` as PPM file."""

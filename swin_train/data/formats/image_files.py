@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from swin_train.data.formats.index import Index
 from swin_train.data.formats.names import shown
-from swin_train.data.formats.source import FileSpan
+from swin_train.data.formats.source import FileSpan, ImageSource
 
 
-class ImageFiles:
+class ImageFiles(ImageSource):
     """Image files below a folder, as an index has them.
 
     Args:
@@ -32,16 +32,6 @@ class ImageFiles:
         self._folder = os.fsencode(folder)
         self._prefix = prefix
         self._index = index
-
-    @property
-    def num_images(self) -> int:
-        """Number of images in the split."""
-        return len(self.labels)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes in the split."""
-        return len(self.classes)
 
     def read(self, index: int) -> bytes:
         """Content of the file of image ``index``.

@@ -17,14 +17,14 @@ from swin_train.data.formats.array_file import DamagedFile
 from swin_train.data.formats.index import see
 from swin_train.data.formats.names import check_data_path, listing, printable, shown
 from swin_train.data.formats.packed_records import INDEX_NAME, Records, Shard, read_records
-from swin_train.data.formats.source import FileSpan
+from swin_train.data.formats.source import FileSpan, ImageSource
 from swin_train.errors import UserError
 
 _LAYOUT = f"Expected: DATA_PATH/train/{INDEX_NAME} and DATA_PATH/train/*.bin, and the same in DATA_PATH/val"
 _AGAIN = "copy it again, or pack it again (main.py prepare-data)"
 
 
-class PackedFolder:
+class PackedFolder(ImageSource):
     """The images of one split, in the order in which they were packed.
 
     Attributes:
@@ -53,16 +53,6 @@ class PackedFolder:
         self._checksums = records.checksums
         self._seen = [see(str(self._folder / shard.file)) for shard in self._shards]
         _check_shards(self._folder, self._shards)
-
-    @property
-    def num_images(self) -> int:
-        """Number of images in the split."""
-        return len(self.labels)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes in the split."""
-        return len(self.classes)
 
     def read(self, index: int) -> bytes:
         """Image ``index`` as it was packed.

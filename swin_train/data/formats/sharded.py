@@ -21,7 +21,7 @@ from swin_train.data.formats.names import check_data_path, listing, shown
 from swin_train.data.formats.remote import Copy, StoredFile, fetch, is_url, shown_path
 from swin_train.data.formats.shard_cache import ShardCache
 from swin_train.data.formats.shard_layout import CLASSES, class_names, find_shards
-from swin_train.data.formats.source import FileSpan
+from swin_train.data.formats.source import FileSpan, ImageSource
 from swin_train.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class ShardFormat:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-class ShardedImages:
+class ShardedImages(ImageSource):
     """The images of one split, in shards on this machine or in object storage.
 
     Shards that are not on this machine, or are not read as they are, are kept in a cache folder: each is fetched
@@ -111,16 +111,6 @@ class ShardedImages:
         self.sizes: NDArray[np.int64] = self._index.sizes
         self.shards: NDArray[np.int32] = self._index.columns["shard"]
         self.is_near = not cache_gb or sum(kept_here) <= cache_gb * 1e9
-
-    @property
-    def num_images(self) -> int:
-        """Number of images in the split."""
-        return len(self.labels)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
 
     def read(self, index: int) -> bytes:
         """Encoded image ``index``.

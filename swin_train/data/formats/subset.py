@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from swin_train.data import draws
 from swin_train.data.formats.names import listing
-from swin_train.data.formats.source import FileSpan, ImageSource, is_near, shards_of
+from swin_train.data.formats.source import FileSpan, ImageSource
 from swin_train.errors import UserError
 
 
-class Subset:
+class Subset(ImageSource):
     """Some images of a source, under their names there.
 
     Args:
@@ -27,23 +27,8 @@ class Subset:
         self.classes = tuple(source.classes[label] for label in classes.tolist())
         self.labels: NDArray[np.int64] = np.searchsorted(classes, source.labels[images])
         self.sizes: NDArray[np.int64] = source.sizes[images]
-        self.is_near = is_near(source)
-
-    @property
-    def num_images(self) -> int:
-        """Number of images in the part."""
-        return len(self._images)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes in the part."""
-        return len(self.classes)
-
-    @property
-    def shards(self) -> NDArray[np.int64] | None:
-        """The shard that each image is in, where the source has shards."""
-        shards = shards_of(self._source)
-        return None if shards is None else shards[self._images]
+        self.shards = None if source.shards is None else source.shards[images]
+        self.is_near = source.is_near
 
     def read(self, index: int) -> bytes:
         """Encoded image ``index``; raises as the source does."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from swin_train.data import draws
-from swin_train.data.formats.source import FileSpan
+from swin_train.data.formats.source import FileSpan, ImageSource
 
 _COUNTS = {"train": 1_281_167, "val": 50_000}
 _NUM_CLASSES = 1_000
@@ -17,7 +17,7 @@ _SIDES = ((500, 375), (375, 500), (500, 333), (500, 500), (333, 500), (400, 300)
 _QUALITY = 96  # with this noise the files have the 110 kB of ImageNet's on average
 
 
-class Synthetic:
+class Synthetic(ImageSource):
     """As many images as ImageNet has, which are copies of 64 JPEG files of noise like that of photographs.
 
     Every machine makes the same pixels from the same draws. Nothing can be learned from them.
@@ -39,16 +39,6 @@ class Synthetic:
         pool = np.array([len(picture) for picture in self._pictures], np.int64)
         self.sizes: NDArray[np.int64] = np.resize(pool, _COUNTS[split])
         self._split = split
-
-    @property
-    def num_images(self) -> int:
-        """Number of images in the split."""
-        return len(self.labels)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
 
     def read(self, index: int) -> bytes:
         """Image ``index``, a JPEG file."""

@@ -20,7 +20,7 @@ from swin_train.data.formats.archive_file import ArchiveFile
 from swin_train.data.formats.index import Index, Seen, kept, make_index, see
 from swin_train.data.formats.names import check_data_path, is_image, listing, printable, shown
 from swin_train.data.formats.shard_layout import CLASSES
-from swin_train.data.formats.source import FileSpan
+from swin_train.data.formats.source import FileSpan, ImageSource
 from swin_train.data.formats.zip_map import ImageMap, class_names_of, read_map
 from swin_train.errors import UserError
 
@@ -30,7 +30,7 @@ _MAX_RATIO = 100  # of a deflated image; JPEG files shrink by a few percent
 _ENCRYPTED, _UTF8 = 0x1, 0x800  # flags
 
 
-class ZipArchive:
+class ZipArchive(ImageSource):
     """The images of one split, in the order of its map.
 
     Stored and deflated members are read. What the reference calls caching is left to the operating system,
@@ -66,16 +66,6 @@ class ZipArchive:
         self._archive = ArchiveFile(archive)
         if cache_mode == "full":
             self._archive.will_need_all()
-
-    @property
-    def num_images(self) -> int:
-        """Number of images in the split."""
-        return len(self.labels)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes in the split."""
-        return len(self.classes)
 
     def read(self, index: int) -> bytes:
         """Image ``index``, unpacked.

@@ -6,7 +6,6 @@ import pytest
 
 from swin_train.data.formats import FileSpan, fingerprint
 from swin_train.data.formats.image_folder import ImageFolder
-from swin_train.data.formats.source import is_near, shards_of
 from swin_train.data.formats.subset import with_classes, with_fraction
 from swin_train.errors import UserError
 
@@ -45,8 +44,8 @@ def test_classes_are_kept_and_numbered_anew_in_the_order_of_the_data() -> None:
     assert names(part) == [f"train/{index}" for index in kept]
     assert part.read(3) == b"%d" % kept[3]
     assert part.span(3) == FileSpan(b"f", kept[3], 1)
-    assert shards_of(part).tolist() == [index % 2 for index in kept]
-    assert not is_near(part)
+    assert part.shards.tolist() == [index % 2 for index in kept]
+    assert not part.is_near
 
 
 def test_without_names_and_with_all_images_the_source_is_itself() -> None:
@@ -106,5 +105,5 @@ def test_a_fraction_of_some_classes_is_theirs_of_the_whole(digits: Path) -> None
     assert np.bincount(part.labels).tolist() == [3, 3]
     assert all(name.startswith(("train/digit_1/", "train/digit_3/")) for name in names(part))
     assert fingerprint(part) != fingerprint(whole)
-    assert shards_of(part) is None
-    assert is_near(part)
+    assert part.shards is None
+    assert part.is_near
