@@ -1,8 +1,6 @@
 """Train, evaluate and fine-tune Swin Transformers: ``python main.py --help``."""
 
-import sys
-
-from swin_train.cli.main import main
+from swin_train.cli.main import run_and_leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_leave()

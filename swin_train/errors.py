@@ -4,6 +4,12 @@
 *where: what is wrong, with the value; what would be right.*
 """
 
+import errno
+import os
+
+PREEMPTED = 143  # exit status of a run that a scheduler stopped: 128 + SIGTERM, as shells say
+INTERRUPTED = 130  # of one that the user stopped: 128 + SIGINT
+
 
 class UserError(Exception):
     """The run cannot start or go on because of something the user can mend."""
@@ -12,7 +18,7 @@ class UserError(Exception):
 
 
 class NumericsError(UserError):
-    """The numbers of the run went bad: a loss or a gradient that is not finite."""
+    """The numbers of the run went bad: a loss or a gradient that is not finite, or processes that disagree."""
 
     exit_status = 4
 
@@ -27,3 +33,58 @@ class StorageError(UserError):
     """A checkpoint, a log or a result could not be written."""
 
     exit_status = 28
+
+
+class LockLost(UserError):
+    """Another launch has taken over the run's folder, or the launcher of this process is gone."""
+
+    exit_status = 3
+
+
+class PeerLost(UserError):
+    """Another process of the run died, hangs or gave up: what ends this one follows from what ended that one."""
+
+    exit_status = 1
+
+
+class Stopped(UserError):
+    """A signal asked the run to stop, and it has; everything that was computed is saved."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+_UNUSABLE_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES)
+_GONE = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Connection refused",
+    "Broken pipe",
+    "Timed out waiting",
+)
+
+
+def as_user_error(error: BaseException) -> UserError | None:
+    """Say what a path, a disk or another process lacks, wherever it was met; of other errors only a traceback tells."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError) and error.errno in _FULL_DISK:
+        return StorageError(
+            f"{error.filename or 'a file'}: cannot be written ({error.strerror}); see to free space"
+        )
+    if isinstance(error, OSError) and error.errno in _UNUSABLE_PATH and error.filename:
+        return UserError(
+            f"{error.filename}: cannot be used ({error.strerror}); give another path, or see to its permissions"
+        )
+    if isinstance(error, RuntimeError) and _is_lost_peer(error):
+        first_line = str(error).splitlines()[0]
+        return PeerLost(f"another process of the run has ended or hangs ({first_line})")
+    return None
+
+
+def _is_lost_peer(error: RuntimeError) -> bool:
+    """Whether a collective failed because another process is gone: gloo says so in words, nccl by its type."""
+    is_gone = any(words in str(error) for words in _GONE)
+    return "WORLD_SIZE" in os.environ and (is_gone or type(error).__name__ == "DistBackendError")

@@ -1,11 +1,11 @@
 """Find the command, run it, and turn errors into one message and an exit status."""
 
 import difflib
-import errno
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from swin_train.cli import (
     benchmark,
@@ -18,7 +18,8 @@ from swin_train.cli import (
     train,
     verify_data,
 )
-from swin_train.errors import StorageError, UserError
+from swin_train.errors import UserError, as_user_error
+from swin_train.exit_report import exit_status, report_to_launcher
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train.run,
@@ -31,37 +32,39 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "prepare-data": prepare_data.run,
     "verify-data": verify_data.run,
 }
-_INTERRUPTED = 130  # the shell's 128 + SIGINT
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-_UNUSABLE_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's, and return its exit status."""
     _show_warnings()
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
-    except UserError as error:
-        _report(error)
-        return error.exit_status
-    except RuntimeError as error:
-        if not _is_lost_peer(error):
-            raise
-        _report(
-            UserError(f"another process of the run has ended ({str(error).splitlines()[0]}); see its message")
-        )
-        return 1
-    except OSError as error:
-        explained = _explain(error)
-        if explained is None:
-            raise
-        _report(explained)
-        return explained.exit_status
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return _INTERRUPTED
+        status = _run(sys.argv[1:] if argv is None else argv)
     except SystemExit as done:  # after --help or --version, or when the reader of stdout has left
         return int(done.code or 0)
+    except BaseException as error:
+        explained = as_user_error(error)
+        report_to_launcher(error)
+        if explained is not None:
+            _report(explained)
+        elif isinstance(error, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+        else:
+            raise
+        return exit_status(error)
+    if status == 0:
+        report_to_launcher(None)
+    return status
+
+
+def run_and_leave() -> NoReturn:
+    """Run this process's command line and end it with the status."""
+    status = main()
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        # At the end of the interpreter, threads of a gloo group that lost a peer may abort the process.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -76,28 +79,6 @@ def _run(argv: Sequence[str]) -> int:
     near = difflib.get_close_matches(command, COMMANDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
     raise UserError(f"main.py: unknown command {command!r}; {hint}")
-
-
-def _explain(error: OSError) -> UserError | None:
-    """Say what a path or a disk lacks, wherever it was met; of other errors only a traceback tells."""
-    if error.errno in _FULL_DISK:
-        return StorageError(
-            f"{error.filename or 'a file'}: cannot be written ({error.strerror}); see to free space"
-        )
-    if error.errno in _UNUSABLE_PATH and error.filename:
-        return UserError(
-            f"{error.filename}: cannot be used ({error.strerror}); give another path, or see to its permissions"
-        )
-    return None
-
-
-def _is_lost_peer(error: RuntimeError) -> bool:
-    """Whether a collective failed because another process is gone: gloo says so in words, nccl by its type."""
-    text = str(error)
-    is_gone = (
-        "Connection closed by peer" in text or "Connection reset by peer" in text or "Broken pipe" in text
-    )
-    return "WORLD_SIZE" in os.environ and (is_gone or type(error).__name__ == "DistBackendError")
 
 
 def _report(error: UserError) -> None:

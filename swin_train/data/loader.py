@@ -121,6 +121,10 @@ class TrainFeed:
         """The different images that this process could not use since the feed was made."""
         return tuple(self._bad.values())
 
+    def images_of(self, epoch: int, step: int) -> list[int]:
+        """The images of an update, over all processes; both are counted from 0."""
+        return self._sampler.images_of(epoch, step)
+
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Micro-batches from ``first_step`` to the end of the epoch; one pass at a time.
 

@@ -116,6 +116,12 @@ class EpochSampler(Sampler[BatchRequest]):
         """Choose where the next pass begins."""
         self._start = (epoch, first_step)
 
+    def images_of(self, epoch: int, step: int) -> list[int]:
+        """The images of global batch ``step`` of an epoch, in its order."""
+        batch = self.geometry.global_batch
+        images, _ = self._law(epoch)
+        return images[step * batch : (step + 1) * batch].tolist()
+
     def __iter__(self) -> Iterator[BatchRequest]:
         epoch, first_step = self._start
         return self.geometry.requests(self._law(epoch), epoch, first_step)

@@ -1,16 +1,24 @@
 """From environment variables to a running process group."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from swin_train.config import Config
+from swin_train.distributed.channel import Channel
+from swin_train.distributed.launcher import warn_of_shared_store
+from swin_train.distributed.roll_call import RollCall
 from swin_train.distributed.runtime import Runtime
-from swin_train.errors import UserError
+from swin_train.errors import PeerLost, Stopped, UserError
+
+logger = logging.getLogger(__name__)
 
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 _MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
@@ -26,27 +34,80 @@ def launch(cfg: Config) -> Iterator[Runtime]:
 
     Raises:
         UserError: the environment contradicts itself, or ``DEVICE`` cannot be had.
+        PeerLost: not all processes came.
     """
     rank, local_rank, world_size = read_environment(os.environ)
+    local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE") or world_size)
     device = choose_device(cfg.DEVICE, local_rank)
-    with _library_settings(cfg, device), _process_group(device, world_size):
-        yield Runtime(device, rank, local_rank, world_size)
+    with _library_settings(cfg, device):
+        if world_size == 1:
+            yield Runtime(device)
+            return
+        with _process_group(cfg, device, rank, world_size) as roll_call:
+            patient = timedelta(seconds=cfg.DIST.SETUP_TIMEOUT_S)
+            yield Runtime(
+                device,
+                rank,
+                local_rank,
+                world_size,
+                local_world_size,
+                steps=_channel(timedelta(seconds=cfg.DIST.TIMEOUT_S)),
+                files=_channel(patient),
+                saver=_channel(patient),
+                roll_call=roll_call,
+            )
+
+
+def _channel(timeout: timedelta) -> Channel:
+    group = dist.new_group(backend="gloo", timeout=timeout)
+    assert isinstance(group, dist.ProcessGroup)  # every process is in it
+    return Channel(group, dist.get_rank(), dist.get_world_size())
 
 
 @contextmanager
-def _process_group(device: torch.device, world_size: int) -> Iterator[None]:
-    if world_size == 1 or dist.is_initialized():
-        yield
+def _process_group(
+    cfg: Config, device: torch.device, rank: int, world_size: int
+) -> Iterator[RollCall | None]:
+    if dist.is_initialized():  # by whoever calls this as a library
+        yield None
         return
+    warn_of_shared_store(os.environ)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    yield
+    store = _meet(timedelta(seconds=cfg.DIST.SETUP_TIMEOUT_S))
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        store=dist.PrefixStore("run", store),
+        rank=rank,
+        world_size=world_size,
+        timeout=timedelta(seconds=cfg.DIST.TIMEOUT_S),
+    )
+    try:
+        yield RollCall(dist.PrefixStore("roll_call", store), rank, world_size)
+    except Stopped:  # by all processes at the same update
+        _leave()
+        raise
+    _leave()  # not after an error: peers may be inside a collective, and it would wait for them
+
+
+def _meet(timeout: timedelta) -> dist.Store:
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=timeout))
+    except (RuntimeError, OSError) as error:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise PeerLost(
+            f"launch: rank {os.environ['RANK']} found nobody at {where} ({str(error).splitlines()[0]}); is the first "
+            f"machine up, and can this one reach it?"
+        ) from error
+    return store
+
+
+def _leave() -> None:
     # A thread of a gloo group lets go of the tensors of a collective that has returned, and needs the interpreter's
     # lock for that. A group that is destroyed meanwhile waits for its thread for ever, and one that is left to the
     # end of the process aborts it (with torch 2.11, one run in three). Asleep, this thread lends it the lock.
     time.sleep(_SETTLE_S)
-    dist.destroy_process_group()  # not after an error: peers may be inside a collective, and it would wait for them
+    dist.destroy_process_group()
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 """What a process knows of itself and how it speaks with the others."""
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from swin_train.distributed.channel import Channel
+from swin_train.distributed.roll_call import RollCall
 from swin_train.errors import UserError
 
 
@@ -17,12 +18,28 @@ class Runtime:
     """Facts of one process of the run, fixed at launch, and the collectives built on them.
 
     All processes must call a collective in the same order; with one process each is a no-op.
+
+    Attributes:
+        device: what this process computes on.
+        rank: of this process among all.
+        local_rank: of this process among those of its machine.
+        world_size: number of processes.
+        local_world_size: number of processes of a machine.
+        steps: for what happens at every update; who does not come within ``DIST.TIMEOUT_S`` is lost.
+        files: for what may take long in one process alone, such as writing; waits ``DIST.SETUP_TIMEOUT_S``.
+        saver: as ``files``, for the thread that writes checkpoints alone.
+        roll_call: names who is gone; None where there is one process.
     """
 
     device: torch.device
     rank: int = 0
     local_rank: int = 0
     world_size: int = 1
+    local_world_size: int = 1
+    steps: Channel = field(default_factory=Channel)
+    files: Channel = field(default_factory=Channel)
+    saver: Channel = field(default_factory=Channel)
+    roll_call: RollCall | None = None
 
     @property
     def is_main(self) -> bool:
@@ -51,23 +68,11 @@ class Runtime:
                 answer = {"value": work()}
             except Exception as error:
                 status = error.exit_status if isinstance(error, UserError) else 1
-                self._broadcast_json({"error": str(error) or repr(error), "status": status})
+                self.files.from_main({"error": str(error) or repr(error), "status": status})
                 raise
-        answer = self._broadcast_json(answer)
+        answer = self.files.from_main(answer)
         if "error" in answer:
             failure = UserError(answer["error"])
             failure.exit_status = answer["status"]
             raise failure
         return answer["value"]
-
-    def _broadcast_json(self, value: Any) -> Any:
-        # JSON, not object collectives: those unpickle what the network sends.
-        data = bytearray(json.dumps(value).encode())
-        length = torch.tensor([len(data)], dtype=torch.int64, device=self.device)
-        dist.broadcast(length, src=0)
-        if self.is_main:
-            buffer = torch.frombuffer(data, dtype=torch.uint8).to(self.device)
-        else:
-            buffer = torch.empty(int(length), dtype=torch.uint8, device=self.device)
-        dist.broadcast(buffer, src=0)
-        return json.loads(bytes(buffer.cpu().tolist()))

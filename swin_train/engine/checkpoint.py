@@ -1,44 +1,53 @@
 """Checkpoints: training states that resume exactly, and weights for use elsewhere.
 
-``checkpoints/step-00001250/`` holds ``state.safetensors`` (``model.*``, ``ema.*``, ``optim.*``),
-``train.json`` (counters, what the run was started with, and what its weights are) and ``MANIFEST.json``.
-``weights/{last,best,best_ema}.safetensors`` hold a model alone, under the published names.
+``checkpoints/step-00001250/`` holds the tensors (``model.*``, ``ema.*``, ``optim.*``) in safetensors files, of every
+process those that it holds, ``train.json`` (counters, what the run was started with, and what its weights are) and
+``MANIFEST.json``. ``weights/{last,best,best_ema}.safetensors`` hold a model alone, under the published names.
 """
 
 import json
 import logging
-import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from swin_train.config import Config, to_dict
 from swin_train.distributed import Runtime
-from swin_train.engine.commit import commit_folder, free_name, remove_folder, sweep
+from swin_train.distributed.parallelize import own_part, whole
+from swin_train.engine.commit import Commit, free_name, remove_folder, sweep
 from swin_train.engine.identity import RunFacts, compare_runs
+from swin_train.engine.migrations import SCHEMA
 from swin_train.engine.run_folder import RunFolder
+from swin_train.engine.saver import Saver
 from swin_train.engine.state import TrainState
+from swin_train.engine.step_folders import (
+    is_whole,
+    named_state,
+    newest_whole,
+    read_train_json,
+    step_folder,
+    step_folders,
+    step_of,
+)
 from swin_train.errors import NumericsError, StorageError, UserError
 from swin_train.weights.download import is_url
-from swin_train.weights.manifest import DamagedFolder, verify_folder
-from swin_train.weights.read import STATE_FILE
-from swin_train.weights.write import save_tensors, write_weights
+from swin_train.weights.stored_tensors import StoredTensors
+from swin_train.weights.write import write_weights
 
 logger = logging.getLogger(__name__)
 
-_SCHEMA = 1
-_STEP_FOLDER = re.compile(r"step-(\d{8})")
+_LAST_SAVE_S = 60.0  # that a run which fails waits for a state that is being written
 
 
 class Checkpointer:
     """Finds the state to continue from, and saves new ones.
 
-    The main process chooses and writes; all processes read what it chose.
+    The main process chooses; all processes read what it chose, and write together. A disk that refuses is said and
+    tried again at the next time, ``SAVE_MAX_FAILURES`` times.
 
     Raises:
         UserError: checkpoints exist, but none is whole, or ``TRAIN.AUTO_RESUME`` is off and a run is there.
@@ -46,8 +55,15 @@ class Checkpointer:
 
     def __init__(self, cfg: Config, folder: RunFolder, runtime: Runtime) -> None:
         self._cfg, self._folder, self._runtime = cfg, folder, runtime
+        self._saver = Saver(runtime.saver, after=self._remove_old)
+        self._saved_at = time.monotonic()
+        self._kept: frozenset[int] = frozenset()
+        self._steps_per_epoch = 0
+        self._weight_failures = 0
         chosen = runtime.from_main(self._choose)
         self.source = Path(chosen) if chosen else None
+        while self.source is not None and not self._is_whole_everywhere():
+            self.source = Path(runtime.from_main(self._choose_again))
 
     @property
     def recorded(self) -> RunFacts | None:
@@ -76,13 +92,10 @@ class Checkpointer:
         """Put ``state`` where the saved one was; without one it stays as it is."""
         if self.source is None:
             return
-        tensors = load_file(self.source / STATE_FILE)
-        try:
-            state.restore(tensors, read_train_json(self.source)["state"])
-        except UserError as error:
-            raise UserError(f"{self.source}: {error}") from None
+        self._read(self.source, state)
         if self.source.parent != self._folder.checkpoints:
             state.best.clear()  # those weights are in the other run's folder
+            state.best_step = 0
         logger.info(
             "resumed from %s: %d of %d updates made, epoch %d",
             self.source,
@@ -91,24 +104,133 @@ class Checkpointer:
             state.epoch,
         )
 
-    def save(self, state: TrainState, facts: RunFacts, header: Mapping[str, str]) -> None:
-        """Write the training state, and ``header``, what its weights are; keep the newest ``SAVE_KEEP``.
+    def go_back(self, state: TrainState, before: int) -> bool:
+        """Put ``state`` where the newest saved one of less than ``before`` updates was; return whether there is one."""
+        self._settle()
+
+        def choose() -> str | None:
+            older = [path for path in step_folders(self._folder.checkpoints) if step_of(path) < before]
+            return next((str(path) for path in reversed(older) if is_whole(path)), None)
+
+        chosen = self._runtime.from_main(choose)
+        if chosen is None:
+            return False
+        self._read(Path(chosen), state)
+        return True
+
+    def newest_before(self, step: int) -> int | None:
+        """Return the newest saved state of less than ``step`` updates, as the main process sees the folder."""
+
+        def find() -> int | None:
+            steps = [step_of(path) for path in step_folders(self._folder.checkpoints)]
+            return max((number for number in steps if number < step), default=None)
+
+        found: int | None = self._runtime.from_main(find)
+        return found
+
+    @property
+    def is_due(self) -> bool:
+        """Whether ``SAVE_MINUTES`` have passed, by the clock of the main process."""
+        minutes = self._cfg.SAVE_MINUTES
+        return self._runtime.is_main and minutes > 0 and time.monotonic() - self._saved_at > 60 * minutes
+
+    def save(
+        self, state: TrainState, facts: RunFacts, header: Mapping[str, str], *, must: bool = False
+    ) -> None:
+        """Write the training state, and ``header``, what its weights are; then delete what need not be kept.
+
+        With ``SAVE_ASYNC`` training goes on as soon as it is copied.
+
+        Args:
+            state: to be saved; one that is on disk already is left there.
+            facts: what the run was started with.
+            header: what travels with its weights, JSON by name.
+            must: wait until it is written; failing is an error at once.
 
         Raises:
             NumericsError: in every process, when a number in it is not finite.
             StorageError: in every process, when it could not be written. Older checkpoints are untouched.
         """
-        self._runtime.from_main(lambda: self._save(state, facts, header))
+        start = time.perf_counter()
+        self._settle(must=must)
+        self._saved_at = time.monotonic()
+        folder = step_folder(self._folder.checkpoints, state.step)
+        if self._runtime.from_main(folder.is_dir):
+            return
+        tensors = state.tensors()
+        self._check_finite(tensors, state.step)
+        is_waiting = must or not self._cfg.SAVE_ASYNC
+        self._keep(state)
+        self._saver.start(
+            Commit(
+                folder=folder,
+                tensors=_on_host(tensors, copy=not is_waiting),
+                content=self._content(state, facts, header),
+                facts={"schema": SCHEMA, "step": state.step, "owner": self._folder.owner},
+                check_owner=self._folder.check_owner,
+            )
+        )
+        if is_waiting:
+            self._settle(must=must)
+        logger.info("saving %s: training waited %.3f s", folder.name, time.perf_counter() - start)
 
-    def save_weights(self, name: str, state: TrainState, kind: str, header: Mapping[str, str]) -> None:
-        """Write ``weights/NAME.safetensors`` from the ``raw`` or ``ema`` model.
+    def save_weights(self, name: str, state: TrainState, kind: str, header: Mapping[str, str]) -> bool:
+        """Write ``weights/NAME.safetensors`` from the ``raw`` or ``ema`` model; return whether it could be written.
 
         Raises:
-            StorageError: in every process, when it could not be written.
+            StorageError: in every process, when it could not be written too often.
         """
-
         path = self._folder.weights / f"{name}.safetensors"
-        self._runtime.from_main(lambda: write_weights(path, state.weights()[kind].state_dict(), header))
+        tensors = {key: whole(value) for key, value in state.weights()[kind].state_dict().items()}
+
+        def write() -> None:
+            self._folder.check_owner()
+            write_weights(path, tensors, header)
+
+        try:
+            self._runtime.from_main(write)
+        except UserError as error:
+            if error.exit_status != StorageError.exit_status:
+                raise
+            self._weight_failures += 1
+            self._judge(StorageError(str(error)), self._weight_failures)
+            logger.warning("%s", error)
+            return False
+        self._weight_failures = 0
+        return True
+
+    def close(self) -> None:
+        """Wait for what is being written.
+
+        Raises:
+            StorageError: it could not be.
+        """
+        self._settle(must=True)
+
+    def _settle(self, *, must: bool = False) -> None:
+        """Wait for the state that is being written, if any, and see how it went."""
+        failure = self._saver.wait()
+        if failure is not None:
+            self._judge(failure, self._cfg.SAVE_MAX_FAILURES if must else self._saver.failures)
+
+    def _judge(self, failure: StorageError, count: int) -> None:
+        if count >= self._cfg.SAVE_MAX_FAILURES:
+            raise failure
+
+    def _read(self, folder: Path, state: TrainState) -> None:
+        try:
+            state.restore(StoredTensors(folder), read_train_json(folder)["state"])
+        except UserError as error:
+            raise UserError(f"{folder}: {error}") from None
+
+    def _is_whole_everywhere(self) -> bool:
+        """Have each other machine look at the chosen state, whose disk may show it otherwise."""
+        runtime, is_damaged = self._runtime, False
+        if runtime.local_rank == 0 and not runtime.is_main and self.source is not None:
+            is_damaged = not is_whole(self.source)
+        if runtime.world_size == runtime.local_world_size:
+            return True
+        return not runtime.files.largest([int(is_damaged)])[0]
 
     def _choose(self) -> str | None:
         """Return the newest whole checkpoint of the run's own folder, else the one ``--resume`` names."""
@@ -136,120 +258,72 @@ class Checkpointer:
                 f"MODEL.RESUME: {cfg.MODEL.RESUME} is a URL, which gives weights and no training state to go on from; "
                 f"start from its weights with --pretrained {cfg.MODEL.RESUME}"
             )
-        return str(_named_state(Path(cfg.MODEL.RESUME)))
+        return str(named_state(Path(cfg.MODEL.RESUME)))
 
-    def _save(self, state: TrainState, facts: RunFacts, header: Mapping[str, str]) -> None:
-        folder = self._folder.checkpoints / f"step-{state.step:08d}"
-        tensors = state.tensors()
-        check_finite(tensors, state.step)
-        content = {
-            "schema": _SCHEMA,
+    def _choose_again(self) -> str:
+        """Put the chosen state aside, which another machine cannot read, and return the newest older one."""
+        assert self.source is not None
+        self.source.rename(free_name(self.source.with_name(f"damaged-{self.source.name}")))
+        return str(newest_whole(self.source.parent))
+
+    def _content(self, state: TrainState, facts: RunFacts, header: Mapping[str, str]) -> dict[str, object]:
+        return {
+            "schema": SCHEMA,
             "state": state.numbers(),
             "run": facts,
             "header": {name: json.loads(value) for name, value in header.items()},
             "config": to_dict(self._cfg),
         }
 
-        def write(beside: Path) -> None:
-            save_tensors(beside / STATE_FILE, tensors)
-            (beside / "train.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    def _keep(self, state: TrainState) -> None:
+        self._kept = frozenset({state.best_step, *state.spikes.kept})
+        self._steps_per_epoch = state.plan.steps_per_epoch
 
-        try:
-            commit_folder(folder, write, {"schema": _SCHEMA, "step": state.step})
-        except (OSError, SafetensorError) as error:
-            raise StorageError(
-                f"{folder}: cannot be written ({error}); older checkpoints are intact"
-            ) from None
-        logger.info("saved %s", folder)
+    def _remove_old(self) -> None:
+        """Delete what is neither among the newest, nor the best, nor from before a spike, nor for ever."""
+        period = self._cfg.SAVE_FOREVER * self._steps_per_epoch
         for old in step_folders(self._folder.checkpoints)[: -self._cfg.SAVE_KEEP]:
-            remove_folder(old)
+            step = step_of(old)
+            if step not in self._kept and not (period and step % period == 0):
+                remove_folder(old)
 
+    def _check_finite(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Refuse to save numbers from which no run could go on.
 
-def check_finite(tensors: Mapping[str, Tensor], step: int) -> None:
-    """Refuse to save numbers from which no run could go on.
+        Raises:
+            NumericsError: in every process, naming the first tensor that holds one that is not finite.
+        """
+        names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
+        finite = torch.stack([own_part(tensors[name]).isfinite().all().cpu() for name in names])
+        worst = len(names) - int(finite.logical_not().nonzero()[0]) if not finite.all() else 0
+        found = self._runtime.files.largest([worst])[0]
+        if found:
+            raise NumericsError(
+                f"step {step}: {names[len(names) - found]} holds numbers that are not finite; it was not saved, "
+                f"and older checkpoints are intact. Lower TRAIN.BASE_LR, lengthen the warm-up, or use AMP_DTYPE bf16 "
+                f"or fp32"
+            )
 
-    Raises:
-        NumericsError: naming the first tensor that holds one that is not finite.
-    """
-    names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
-    finite = torch.stack([tensors[name].isfinite().all().cpu() for name in names])
-    if not finite.all():
-        worst = names[int(finite.logical_not().nonzero()[0])]
-        raise NumericsError(
-            f"step {step}: {worst} holds numbers that are not finite; it was not saved, and older checkpoints are "
-            f"intact. Lower TRAIN.BASE_LR, lengthen the warm-up, or use AMP_DTYPE bf16 or fp32"
-        )
+    def __enter__(self) -> "Checkpointer":
+        return self
 
-
-def read_train_json(folder: Path) -> dict[str, Any]:
-    """Return the part of a training state that is no tensor.
-
-    Raises:
-        UserError: another version wrote it in a form that this one does not know.
-    """
-    try:
-        content = json.loads((folder / "train.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder / 'train.json'}: cannot be read ({error}); give a whole checkpoint folder"
-        ) from None
-    if content["schema"] != _SCHEMA:
-        raise UserError(
-            f"{folder}: written in checkpoint schema {content['schema']}, this version reads {_SCHEMA}; "
-            f"use the version of swin_train that wrote it"
-        )
-    return content
-
-
-def step_folders(checkpoints: Path) -> list[Path]:
-    """Return the committed training states in ``checkpoints``, oldest first."""
-    if not checkpoints.is_dir():
-        return []
-    return sorted(path for path in checkpoints.iterdir() if _STEP_FOLDER.fullmatch(path.name))
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether the files of a training state are those of its manifest; says so when they are not."""
-    try:
-        verify_folder(folder)
-    except DamagedFolder as damage:
-        logger.warning("checkpoint passed over: %s", damage)
-        return False
-    return True
-
-
-def newest_whole(checkpoints: Path) -> Path:
-    """Return the newest training state whose files are those of its manifest.
-
-    Raises:
-        UserError: there are some, and all are damaged.
-    """
-    found = step_folders(checkpoints)
-    for folder in reversed(found):
-        if is_whole(folder):
-            return folder
-    raise UserError(
-        f"{checkpoints}: none of its {len(found)} checkpoint(s) is whole; restore one, or move the folder "
-        f"away to start anew"
-    )
-
-
-def _named_state(path: Path) -> Path:
-    """Return the training state that ``--resume PATH`` means: a step folder, or a run's newest."""
-    if not path.exists():
-        raise UserError(
-            f"MODEL.RESUME: {path} does not exist; give a checkpoint folder step-N or a run's folder"
-        )
-    for checkpoints in (path, path / "checkpoints"):
-        if step_folders(checkpoints):
-            return newest_whole(checkpoints)
-    if path.is_dir() and _STEP_FOLDER.fullmatch(path.name):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+            return
         try:
-            verify_folder(path)
-        except DamagedFolder as damage:
-            raise UserError(f"MODEL.RESUME: {damage}; give another checkpoint") from None
-        return path
-    raise UserError(
-        f"MODEL.RESUME: {path} holds no training state to go on from; give a checkpoint folder step-N or a "
-        f"run's folder, or start from its weights with --pretrained {path}"
-    )
+            self._saver.wait(_LAST_SAVE_S)
+        except (UserError, TimeoutError, RuntimeError):  # what ends the run is said already
+            return
+
+
+def _on_host(tensors: Mapping[str, Tensor], *, copy: bool) -> dict[str, Tensor]:
+    """Return the tensors on the CPU, those that are spread over processes as they are spread.
+
+    Args:
+        tensors: on any device.
+        copy: of those that are there already, so that training can go on.
+    """
+    return {name: tensor.detach().to("cpu", copy=copy) for name, tensor in tensors.items()}

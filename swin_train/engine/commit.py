@@ -1,39 +1,141 @@
-"""A folder that exists only when it is complete: written beside, hashed, fsynced, renamed."""
+"""A training state on disk: a folder that exists only when it is complete, written by all processes together.
 
+Written beside, fsynced, hashed, renamed. Every stage is agreed: what fails in one process fails in all.
+"""
+
+import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swin_train.weights.manifest import write_manifest
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+
+from swin_train.distributed.channel import Channel
+from swin_train.errors import PeerLost, StorageError, UserError
+from swin_train.weights.manifest import entry, write_manifest
+from swin_train.weights.stored_tensors import files_of, store_tensors
 from swin_train.weights.write import flush_to_disk
 
+_ROOM = 1.2  # times the bytes of a state that must be free before it is written
 
-def commit_folder(folder: Path, write: Callable[[Path], None], facts: dict[str, Any]) -> None:
-    """Make ``folder``, filled by ``write``, appear at once or not at all.
 
-    Args:
-        folder: the final path; it must not exist.
-        write: fills the folder that it is given.
-        facts: JSON values kept in the manifest.
+@dataclass(frozen=True)
+class Commit:
+    """What one training state is made of.
+
+    Attributes:
+        folder: its final path.
+        tensors: on the CPU, of each what this process holds.
+        content: of train.json.
+        facts: kept in the manifest, JSON values.
+        check_owner: raises where the run is no longer this launch's; called by the main process, last of all.
+    """
+
+    folder: Path
+    tensors: Mapping[str, Tensor]
+    content: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    check_owner: Callable[[], None]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all tensors, over all processes."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
+    @property
+    def beside(self) -> Path:
+        """Where it is written first."""
+        return self.folder.with_name(f".tmp-{self.folder.name}")
+
+
+def commit(state: Commit, channel: Channel) -> None:
+    """Make the folder of ``state`` appear at once or not at all; all processes call this together.
 
     Raises:
-        OSError: a file could not be written; ``folder`` does not exist then.
+        StorageError: in every process, where one could not write; the folder does not exist then.
+        LockLost: in every process, where another launch has taken over.
     """
-    beside = folder.with_name(f".tmp-{folder.name}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
     try:
-        write(beside)
-        write_manifest(beside, facts)
-        for path in beside.iterdir():
-            flush_to_disk(path)
-        flush_to_disk(beside)
-        beside.rename(folder)
-        flush_to_disk(folder.parent)
+        _agreed(channel, lambda: _make_room(state) if channel.rank == 0 else None)
+        entries = _agreed(channel, lambda: _write_part(state, channel))
+        known = {name: found for part in entries for name, found in part.items()}
+        _agreed(channel, lambda: _finish(state, known) if channel.rank == 0 else None)
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
+        if channel.rank == 0:
+            shutil.rmtree(state.beside, ignore_errors=True)
         raise
+
+
+def _agreed(channel: Channel, work: Callable[[], Any]) -> list[Any]:
+    """Do ``work`` in every process and return all results, or raise in all what one of them raised."""
+    failure: UserError | None = None
+    result: Any = None
+    try:
+        result = work()
+    except (OSError, SafetensorError, CheckpointException) as error:
+        failure = StorageError(_reason(error))
+    except PeerLost:
+        raise
+    except UserError as error:
+        failure = error
+    told = (
+        {"kind": type(failure).__name__, "text": str(failure), "status": failure.exit_status}
+        if failure
+        else None
+    )
+    answers = channel.gather([told, result])
+    if failure is not None:
+        raise failure
+    for other, _ in answers:
+        if other is not None:
+            error_type = StorageError if other["status"] == StorageError.exit_status else UserError
+            raised = error_type(other["text"])
+            raised.exit_status = other["status"]
+            raise raised
+    return [answer for _, answer in answers]
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, CheckpointException):
+        failures = dict(error.failures)
+        return "; ".join(f"rank {rank}: {failure[0]}" for rank, failure in sorted(failures.items()))
+    return str(error)
+
+
+def _make_room(state: Commit) -> None:
+    shutil.rmtree(state.beside, ignore_errors=True)
+    state.beside.mkdir(parents=True)
+    disk = os.statvfs(state.beside)
+    free, needed = disk.f_bavail * disk.f_frsize, int(_ROOM * state.num_bytes)
+    if free < needed:
+        raise StorageError(
+            f"{free / 1e6:.0f} MB are free and {needed / 1e6:.0f} MB needed; see to free space"
+        )
+
+
+def _write_part(state: Commit, channel: Channel) -> dict[str, Any]:
+    """Write what this process holds, and return the manifest's entries of its files."""
+    store_tensors(state.beside, state.tensors, channel.group)
+    files = files_of(state.beside, channel.rank)
+    for path in files:
+        flush_to_disk(path)
+    return {path.name: entry(path) for path in files}
+
+
+def _finish(state: Commit, known: Mapping[str, Mapping[str, Any]]) -> None:
+    train_json = state.beside / "train.json"
+    train_json.write_text(json.dumps(state.content, indent=1), encoding="utf-8")
+    write_manifest(state.beside, dict(state.facts), known)
+    for path in (*state.beside.iterdir(), state.beside):
+        flush_to_disk(path)
+    state.check_owner()
+    state.beside.rename(state.folder)
+    flush_to_disk(state.folder.parent)
 
 
 def remove_folder(folder: Path) -> None:

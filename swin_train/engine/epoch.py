@@ -1,96 +1,70 @@
 """One epoch of training: batches in, updates and records out."""
 
-import logging
 import math
 import resource
 import time
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 import torch
 
-from swin_train.config import Config
 from swin_train.data.draws import Stream, key
-from swin_train.data.loader import Batch, TrainFeed
-from swin_train.distributed import Runtime
-from swin_train.engine.bad_images import BadImageList
-from swin_train.engine.checkpoint import Checkpointer
-from swin_train.engine.identity import RunFacts
-from swin_train.engine.precision import Precision
-from swin_train.engine.state import TrainState, seed_library_generators
+from swin_train.data.loader import Batch
+from swin_train.distributed.agreement import check_agreement
+from swin_train.engine.run import Run
+from swin_train.engine.state import seed_library_generators
 from swin_train.engine.step import StepResult, train_step
-from swin_train.errors import NumericsError
-from swin_train.optim.schedules import Schedule, set_learning_rates
-from swin_train.record import Recorder
-from swin_train.tasks import Classification
-
-logger = logging.getLogger(__name__)
-
-
-class Pace:
-    """How long the run will take, from how long this launch has taken so far."""
-
-    def __init__(self, first_step: int) -> None:
-        self._start = time.perf_counter()
-        self._first_step = first_step
-
-    def seconds_left(self, step: int, total_steps: int) -> float:
-        """Return the time left, evaluations included, in seconds."""
-        per_step = (time.perf_counter() - self._start) / (step - self._first_step)
-        return per_step * (total_steps - step)
-
-
-@dataclass
-class Run:
-    """The parts that the loop works with."""
-
-    cfg: Config
-    task: Classification
-    state: TrainState
-    schedule: Schedule
-    train_feed: TrainFeed
-    precision: Precision
-    runtime: Runtime
-    recorder: Recorder
-    checkpoints: Checkpointer
-    facts: RunFacts
-    header: dict[str, str]  # what travels with its weights
-    pace: Pace
-    bad_images: BadImageList
+from swin_train.engine.trouble import face_bad_steps, face_spikes
+from swin_train.optim.schedules import set_learning_rates
 
 
 def train_epoch(run: Run) -> None:
-    """Make the updates that are left of the epoch under way.
+    """Make the updates that are left of the epoch under way, or go back to an earlier one after a spike.
 
     Raises:
-        NumericsError: the loss is not finite.
+        NumericsError: too many gradients are not finite.
         DataError: more images could not be used than ``DATA.MAX_BAD_IMAGES`` allows.
+        Stopped: a signal asked for it.
     """
     state, cfg, plan = run.state, run.cfg, run.state.plan
     epoch = state.epoch
     state.model.train()
     batches = run.train_feed.batches(epoch, first_step=state.step_in_epoch)
     interval = Interval(run)
-    while state.epoch == epoch and not state.finished:
-        set_learning_rates(state.optimizer, run.schedule, state.step)
-        seed_library_generators(key(plan.seed, Stream.STEP, state.step, run.runtime.rank), run.runtime.device)
-        result = train_step(
-            state,
-            interval.timed(islice(batches, plan.accumulation)),
-            run.task,
-            precision=run.precision,
-            clip_grad=cfg.TRAIN.CLIP_GRAD,
-        )
+    while state.epoch == epoch and not state.is_trained:
+        micro_batches = interval.timed(islice(batches, plan.accumulation))
+        if state.spikes.is_left_out(state.step + 1):
+            deque(micro_batches, maxlen=0)
+        else:
+            interval.add(_update(run, micro_batches))
         state.step += 1
-        interval.add(result)
+        run.ending.alive(state.step)
+        urgency, is_due = run.agree(run.checkpoints.is_due)
         ends_epoch = state.step_in_epoch == 0
-        saves = cfg.SAVE_STEPS > 0 and state.step % cfg.SAVE_STEPS == 0 and not ends_epoch
-        if state.step % cfg.PRINT_FREQ == 0 or ends_epoch or saves:
-            interval.record()
-        if saves:  # the end of an epoch is saved after its evaluation
-            run.checkpoints.save(state, run.facts, run.header)
+        is_saved = is_due or (cfg.SAVE_STEPS > 0 and state.step % cfg.SAVE_STEPS == 0)
+        is_saved = is_saved and not ends_epoch  # the end of an epoch is saved after its evaluation
+        if state.step % cfg.PRINT_FREQ == 0 or ends_epoch or is_saved or urgency:
+            went_back = interval.record()
+            if went_back:
+                return
+        if cfg.DIST.CHECK_EVERY and state.step % cfg.DIST.CHECK_EVERY == 0:
+            check_agreement(state.tensors().values(), run.spread.part, run.runtime, f"update {state.step}")
+        if urgency:
+            run.obey(urgency)
+        if is_saved:
+            run.save()
     run.bad_images.update(run.train_feed)
+
+
+def _update(run: Run, micro_batches: Iterator[Batch]) -> StepResult:
+    """Make the next update, whose learning rates and random draws follow from its number."""
+    state, runtime = run.state, run.runtime
+    set_learning_rates(state.optimizer, run.schedule, state.step)
+    seed_library_generators(key(state.plan.seed, Stream.STEP, state.step, runtime.rank), runtime.device)
+    return train_step(
+        state, micro_batches, run.task, precision=run.precision, clip_grad=run.cfg.TRAIN.CLIP_GRAD
+    )
 
 
 class Interval:
@@ -103,10 +77,8 @@ class Interval:
     def _clear(self) -> None:
         self._start = time.perf_counter()
         self._wait_s = 0.0
-        self._steps = 0
-        self._loss_sum: torch.Tensor | None = None
+        self._losses: dict[int, torch.Tensor] = {}  # by update
         self._last: StepResult | None = None
-        self._is_finite: torch.Tensor | None = None
 
     def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Pass ``batches`` on, counting the time spent waiting for them."""
@@ -120,54 +92,48 @@ class Interval:
 
     def add(self, result: StepResult) -> None:
         """Count one update."""
-        self._steps += 1
         self._last = result
-        self._loss_sum = result.loss_sum if self._loss_sum is None else self._loss_sum + result.loss_sum
-        is_finite = result.grad_norm.isfinite()
-        self._is_finite = is_finite if self._is_finite is None else self._is_finite & is_finite
+        self._losses[self._run.state.step + 1] = result.loss_sum
 
-    def record(self) -> None:
+    def record(self) -> bool:
         """Write down the interval and begin the next one; the only place that waits for the device.
 
+        Returns:
+            Whether the run went back to an earlier update.
+
         Raises:
-            NumericsError: in every process, when a loss was not finite, or a gradient outside of fp16, whose
-                scaler skips such updates.
+            NumericsError: in every process, when the numbers went bad.
         """
         run, state, plan = self._run, self._run.state, self._run.state.plan
-        assert self._loss_sum is not None
-        assert self._last is not None
-        assert self._is_finite is not None
-        images = self._steps * plan.global_batch
-        loss = run.runtime.sum(self._loss_sum).item() / images
+        if self._last is None:  # every update was passed over
+            self._clear()
+            return False
+        sums = run.runtime.sum(torch.stack(list(self._losses.values())))
+        losses = dict(zip(self._losses, (sums / plan.global_batch).tolist(), strict=True))
+        finite = [loss for loss in losses.values() if math.isfinite(loss)]
+        images = len(losses) * plan.global_batch
         seconds = time.perf_counter() - self._start  # after the device has caught up
         numbers = {
             "step": state.step,
             "epoch": (state.step - 1) // plan.steps_per_epoch + 1,
-            "loss": loss,
+            "loss": math.fsum(finite) / len(finite) if finite else math.nan,
             "lr": max(group["lr"] for group in state.optimizer.param_groups),
             "grad_norm": self._last.grad_norm.item(),
             "images_per_s": images / seconds,
             "data_wait": self._wait_s / seconds,
             "memory_mb": _memory_mb(run.runtime.device),
         }
-        if state.scaler.is_enabled():
-            numbers["loss_scale"] = state.scaler.get_scale()
+        if state.loss_scale.is_enabled:
+            numbers["loss_scale"] = state.loss_scale.value.item()
         run.recorder.train(
             numbers,
             total_steps=plan.total_steps,
             epochs=plan.epochs,
             eta_s=run.pace.seconds_left(state.step, plan.total_steps),
         )
-        is_finite = math.isfinite(loss) and (state.scaler.is_enabled() or bool(self._is_finite))
-        first = state.step - self._steps + 1
         self._clear()
-        if not is_finite:
-            raise NumericsError(
-                f"step {first} to {state.step}: the loss is {loss:.4g} and the last gradient's norm "
-                f"{numbers['grad_norm']:.4g}; nothing was saved since they went bad. Lower TRAIN.BASE_LR "
-                f"(now {run.cfg.TRAIN.BASE_LR}), lengthen the warm-up, or use AMP_DTYPE bf16 or fp32 "
-                f"(now {run.precision.name})"
-            )
+        face_bad_steps(run)
+        return face_spikes(run, losses)
 
 
 def _memory_mb(device: torch.device) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from swin_train.config import Config
 from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch
+from swin_train.distributed.parallelize import is_sharded
 from swin_train.engine.header import INPUT_KEYS
 from swin_train.engine.identity import is_same
 from swin_train.engine.precision import Precision, choose_precision
@@ -20,6 +22,7 @@ from swin_train.errors import UserError
 from swin_train.models.build import padded_maps
 from swin_train.record import Recorder
 from swin_train.tasks import Classification, build_task
+from swin_train.tasks.classification import at_least_float32
 from swin_train.weights.download import local_file
 from swin_train.weights.metadata import class_names, value
 from swin_train.weights.read import Weights, read_weights
@@ -67,23 +70,49 @@ def evaluate(cfg: Config) -> Evaluation:
         kind = weights.metadata.get("weights", cfg.TEST.WEIGHTS)
         logger.info("%s: %s weights, %s, on %s", path, kind, precision.name, runtime.device)
         feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
-        return evaluate_model(model.to(runtime.device), feed, precision, runtime)
+        return evaluate_model(model.to(runtime.device, precision.parameter_dtype), feed, precision, runtime)
 
 
-@torch.inference_mode()
-def evaluate_model(model: nn.Module, feed: EvalFeed, precision: Precision, runtime: Runtime) -> Evaluation:
+def evaluate_model(
+    model: nn.Module,
+    feed: EvalFeed,
+    precision: Precision,
+    runtime: Runtime,
+    at_each_batch: Callable[[], object] = bool,
+) -> Evaluation:
     """Return the metrics of ``model`` over all processes' images; it comes back in the mode it was in.
 
     Counts and sums are added up over the processes and divided once, so the result does not depend on
-    how the images are spread; padding that evens out the processes' batches is masked.
+    how the images are spread; padding that evens out the processes' batches is masked, and all processes see
+    equally many batches.
+
+    Args:
+        model: on the device.
+        feed: this process's share of the images.
+        precision: of the forward passes.
+        runtime: of this process.
+        at_each_batch: called before each, in all processes at the same ones.
     """
+    # Sharded parameters that are gathered in inference mode could not be trained afterwards.
+    with torch.no_grad() if is_sharded(model) else torch.inference_mode():
+        return _evaluate(model, feed, precision, runtime, at_each_batch)
+
+
+def _evaluate(
+    model: nn.Module,
+    feed: EvalFeed,
+    precision: Precision,
+    runtime: Runtime,
+    at_each_batch: Callable[[], object],
+) -> Evaluation:
     was_training = model.training
     model.eval()
     sums: Tensor | None = None
     k = 1
     for batch in feed.batches():
+        at_each_batch()
         with precision.autocast():
-            logits = model(batch.images).float()
+            logits = at_least_float32(model(batch.images.to(precision.parameter_dtype)))
         k = min(5, logits.shape[1])
         batch_sums = _sums(logits, batch.labels, batch.mask, k)
         sums = batch_sums if sums is None else sums + batch_sums

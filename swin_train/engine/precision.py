@@ -1,33 +1,76 @@
-"""Mixed precision: which dtype, and whether gradients need a loss scale."""
+"""Mixed precision: which dtype, and the scale of the loss that fp16 needs."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.amp import GradScaler, autocast
+from torch.amp import autocast
 
 from swin_train.config import Config
 from swin_train.errors import UserError
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None, "fp64": torch.float64}
+_FIRST_SCALE = 65536.0
+_GROWS_AFTER = 2000  # updates without overflow, as in torch's GradScaler
+
+MIN_SCALE = 1.0  # below it nothing is left to gain: the gradients themselves overflow
+
+
+class LossScale:
+    """The factor on the loss that keeps fp16's small gradients above zero; it halves at every overflow.
+
+    torch's GradScaler decides about overflow in each process for the gradients that it holds; here the norm over all
+    processes decides, so that it also serves sharded parameters. Nothing waits for the device.
+
+    Args:
+        device: of the gradients.
+        is_enabled: without, the factor is 1 for ever.
+    """
+
+    def __init__(self, device: torch.device, *, is_enabled: bool) -> None:
+        self.is_enabled = is_enabled
+        self.value = torch.tensor(_FIRST_SCALE if is_enabled else 1.0, device=device)
+        self._good_steps = torch.zeros((), dtype=torch.int64, device=device)
+
+    def update(self, is_bad: Tensor) -> None:
+        """Halve the factor after an overflow, and double it after 2,000 updates without."""
+        if not self.is_enabled:
+            return
+        self._good_steps = torch.where(is_bad, 0, self._good_steps + 1)
+        grows = self._good_steps >= _GROWS_AFTER
+        self.value = torch.where(is_bad, self.value / 2, torch.where(grows, self.value * 2, self.value))
+        self._good_steps = torch.where(grows, 0, self._good_steps)
+
+    def numbers(self) -> dict[str, float]:
+        """What has to be saved; empty where it is not enabled."""
+        if not self.is_enabled:
+            return {}
+        return {"scale": self.value.item(), "good_steps": self._good_steps.item()}
+
+    def restore(self, numbers: dict[str, Any]) -> None:
+        """Take over what was saved; a run that was not scaled before begins as a new one."""
+        if self.is_enabled and numbers:
+            self.value = torch.full_like(self.value, numbers["scale"])
+            self._good_steps = torch.full_like(self._good_steps, numbers["good_steps"])
 
 
 @dataclass(frozen=True)
 class Precision:
-    """The dtype of the matrix products (None: float32 throughout) and the scaler of the loss."""
+    """The dtype of the matrix products; None is float32, and in float64 everything is."""
 
     device_type: str
     dtype: torch.dtype | None
-    scaler: GradScaler
 
     def autocast(self) -> AbstractContextManager[None]:
         """Run a forward pass in the mixed precision."""
-        return nullcontext() if self.dtype is None else autocast(self.device_type, dtype=self.dtype)
+        is_mixed = self.dtype in (torch.bfloat16, torch.float16)
+        return autocast(self.device_type, dtype=self.dtype) if is_mixed else nullcontext()
 
     @property
     def name(self) -> str:
-        """``fp32``, ``bf16`` or ``fp16``."""
+        """``fp32``, ``bf16``, ``fp16`` or ``fp64``."""
         return next(name for name, dtype in _DTYPES.items() if dtype == self.dtype)
 
     @property
@@ -35,9 +78,15 @@ class Precision:
         """The dtype in which images reach the model: that of its first matrix product."""
         return self.dtype or torch.float32
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of ``loss``, scaled in fp16."""
-        self.scaler.scale(loss).backward()
+    @property
+    def parameter_dtype(self) -> torch.dtype:
+        """The dtype that parameters are kept in."""
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
+
+    def loss_scale(self, device: torch.device) -> LossScale:
+        """Return the factor on the loss."""
+        # fp16 only: bf16 has float32's range, so it needs no loss scaling.
+        return LossScale(device, is_enabled=self.dtype == torch.float16)
 
 
 def choose_precision(cfg: Config, device: torch.device) -> Precision:
@@ -63,5 +112,6 @@ def choose_precision(cfg: Config, device: torch.device) -> Precision:
             f"AMP_DTYPE is bf16, but {torch.cuda.get_device_name(device)} cannot compute in it; use fp16 "
             f"or auto"
         )
-    # fp16 only: bf16 has float32's range, so it needs no loss scaling.
-    return Precision(device.type, _DTYPES[name], GradScaler(device.type, enabled=name == "fp16"))
+    if name == "fp64" and device.type == "mps":
+        raise UserError("AMP_DTYPE is fp64, which Apple GPUs do not have; use DEVICE cpu, or fp32")
+    return Precision(device.type, _DTYPES[name])

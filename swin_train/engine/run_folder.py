@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 import torch
 import torchvision
@@ -16,11 +16,24 @@ import torchvision
 import swin_train
 from swin_train.config import Config, dump, output_dir, to_dict
 from swin_train.distributed import Runtime
-from swin_train.errors import UserError
+from swin_train.errors import LockLost, UserError
+from swin_train.weights.write import flush_to_disk
+
+EXIT_NAME = "exit.json"  # why the last launch ended
+
+
+_LOOK_EVERY_S = 0.5
 
 
 class RunFolder:
-    """``OUTPUT/MODEL.NAME/TAG``, held by one run at a time.
+    """``OUTPUT/MODEL.NAME/TAG``, held by one launch at a time.
+
+    ``run.lock`` is locked by the main process, which the system undoes when that process ends, and counts its
+    holders: a holder that was cut off, on a file system that gave its lock away, finds a later number there.
+
+    Attributes:
+        path: of the folder.
+        owner: number of this launch among those that held the folder, from 1; known to the main process.
 
     Raises:
         UserError: in every process, when the folder cannot be written or another run holds it.
@@ -28,7 +41,9 @@ class RunFolder:
 
     def __init__(self, cfg: Config, runtime: Runtime) -> None:
         self.path: Path = output_dir(cfg)
+        self.owner = 0
         self._lock: IO[str] | None = None
+        self._patience_s = cfg.DIST.TIMEOUT_S
         runtime.from_main(self._open)
 
     @property
@@ -63,27 +78,54 @@ class RunFolder:
         launches = [*_launches(path), launch]
         path.write_text(json.dumps({"launches": launches, **facts, "config": to_dict(cfg)}, indent=1))
 
+    def check_owner(self) -> None:
+        """Make sure, in the main process, that no other launch has taken the folder over.
+
+        Raises:
+            LockLost: one has.
+        """
+        found = _read_holder(self._lock)
+        if found.get("owner") != self.owner:
+            raise LockLost(
+                f"OUTPUT: {self.path} was taken over by another launch ({_who(found)}) while this one was cut off; "
+                f"nothing of this one is written any more"
+            )
+
     def _open(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.weights.mkdir(exist_ok=True)
             self._lock = (self.path / "run.lock").open("a+", encoding="utf-8")
+            _probe(self.path)
         except OSError as error:
             raise UserError(
                 f"OUTPUT: {self.path} cannot be written ({error.strerror}); name another folder with --output"
             ) from None
-        try:
-            # lockf, not flock: data-loading workers would inherit the latter, and hold it on after our death.
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "unknown"
-            raise UserError(
-                f"OUTPUT: {self.path} is in use by another run ({holder}); wait for it, or choose another TAG"
-            ) from None
+        self._acquire(self._lock)
+        self.owner = int(_read_holder(self._lock).get("owner", 0)) + 1
+        holder = {"owner": self.owner, "process": os.getpid(), "host": platform.node(), "job": _job()}
         self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {platform.node()}")
+        self._lock.write(json.dumps(holder))
         self._lock.flush()
+        (self.path / EXIT_NAME).unlink(missing_ok=True)  # that of the launch before
+
+    def _acquire(self, lock: IO[str]) -> None:
+        """Lock the file; of a process of the same job, which torchrun has replaced, wait for the end."""
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                # lockf, not flock: data-loading workers would inherit the latter, and hold it on after our death.
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                holder = _read_holder(lock)
+                is_ours = bool(_job()) and holder.get("job") == _job()
+                if not is_ours or time.monotonic() > deadline:
+                    raise UserError(
+                        f"OUTPUT: {self.path} is in use by another run ({_who(holder)}); wait for it, or choose "
+                        f"another TAG"
+                    ) from None
+                time.sleep(_LOOK_EVERY_S)
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -93,6 +135,37 @@ class RunFolder:
     ) -> None:
         if self._lock is not None:
             self._lock.close()
+
+
+def _job() -> str:
+    """What torchrun calls this job, whatever it restarts."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "")
+
+
+def _read_holder(lock: IO[str] | None) -> dict[str, Any]:
+    """Return who wrote itself down as the holder; through the open file, for to close another would unlock it."""
+    if lock is None:
+        return {}
+    lock.seek(0)
+    try:
+        holder = json.loads(lock.read())
+    except ValueError:
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _who(holder: dict[str, Any]) -> str:
+    return f"process {holder.get('process', 'unknown')} on {holder.get('host', 'an unknown machine')}"
+
+
+def _probe(folder: Path) -> None:
+    """Find out now, not after an epoch, whether files can be written and made durable here."""
+    path = folder / f".probe-{os.getpid()}"
+    try:
+        path.write_bytes(bytes(4096))
+        flush_to_disk(path)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _launches(path: Path) -> list[dict[str, object]]:

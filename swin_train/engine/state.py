@@ -6,31 +6,45 @@ from typing import Any
 import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from swin_train.distributed import unwrap
+from swin_train.engine.guard import StepGuard
 from swin_train.engine.plan import RunPlan
+from swin_train.engine.precision import LossScale
+from swin_train.engine.spikes import SpikeWatch
 from swin_train.errors import UserError
-from swin_train.optim.saved_state import fit_optimizer_state, save_optimizer
+from swin_train.optim.saved_state import fit_optimizer_state, place_of_state, save_optimizer
 from swin_train.weights.mismatch import differences
+from swin_train.weights.stored_tensors import StoredTensors
 
 
 @dataclass
 class TrainState:
     """Model, optimizer, averaged weights and counters.
 
-    ``step`` counts updates; with the plan it says where in the run we are, so it is the only counter, and
-    since all randomness is a function of it no generator has to be saved.
+    ``step`` counts updates; with the plan it says where in the run we are, and since all randomness is a function of
+    it no generator has to be saved.
+
+    Attributes:
+        evaluated: the update after which the last evaluation was made.
+        best: highest top-1 of each kind of weights, in percent.
+        best_step: the update after which the highest of the raw weights was found.
+        guard: counts updates that were left out.
+        spikes: the last losses, and what follows from those that jumped.
     """
 
     model: nn.Module
     optimizer: Optimizer
-    scaler: GradScaler
+    loss_scale: LossScale
     plan: RunPlan
     ema: ModelEmaV3 | None = None
     step: int = 0
+    evaluated: int = 0
     best: dict[str, float] = field(default_factory=dict)
+    best_step: int = 0
+    guard: StepGuard = field(default_factory=StepGuard)
+    spikes: SpikeWatch = field(default_factory=SpikeWatch)
 
     @property
     def epoch(self) -> int:
@@ -43,9 +57,19 @@ class TrainState:
         return self.step % self.plan.steps_per_epoch
 
     @property
-    def finished(self) -> bool:
+    def is_trained(self) -> bool:
         """Whether the last update has been made."""
         return self.step >= self.plan.total_steps
+
+    @property
+    def needs_evaluation(self) -> bool:
+        """Whether an epoch has ended that has not been evaluated yet."""
+        return self.step > self.evaluated and self.step_in_epoch == 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train or to evaluate."""
+        return self.is_trained and not self.needs_evaluation
 
     def weights(self) -> dict[str, nn.Module]:
         """Return the models that are evaluated and kept: ``raw`` and, where it is on, ``ema``."""
@@ -67,34 +91,33 @@ class TrainState:
         _, optimizer = save_optimizer(self.optimizer, unwrap(self.model))
         return {
             "step": self.step,
+            "evaluated": self.evaluated,
             "best": self.best,
-            "scaler": self.scaler.state_dict(),
+            "best_step": self.best_step,
+            "loss_scale": self.loss_scale.numbers(),
+            "guard": self.guard.numbers(),
+            "spikes": self.spikes.numbers(),
             "optimizer": optimizer,
         }
 
-    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    def restore(self, stored: StoredTensors, numbers: dict[str, Any]) -> None:
         """Take over a saved state.
 
         Raises:
             UserError: its tensors are not those of this model and optimizer; nothing is changed then.
         """
-        model = unwrap(self.model)
-        own = self.tensors()
-        _check_same(
-            {name: value for name, value in own.items() if not name.startswith("optim.")},
-            {name: value for name, value in tensors.items() if not name.startswith("optim.")},
-        )
-        optimizer = fit_optimizer_state(
-            self.optimizer, model, _below("optim.", tensors), numbers["optimizer"]
-        )
-        model.load_state_dict(_below("model.", tensors))
-        if self.ema is not None:
-            self.ema.module.load_state_dict(_below("ema.", tensors))
+        model, saved = unwrap(self.model), stored.meta
+        tensors = {name: value for name, value in self.tensors().items() if not name.startswith("optim.")}
+        _check_same(tensors, {name: value for name, value in saved.items() if not name.startswith("optim.")})
+        places = {name: place_of_state(name, value, model) for name, value in _below("optim.", saved).items()}
+        optimizer = fit_optimizer_state(self.optimizer, model, places, numbers["optimizer"])
+        stored.read_into(tensors | {f"optim.{name}": place for name, place in places.items()})
         self.optimizer.load_state_dict(optimizer)
-        if self.scaler.is_enabled() and numbers["scaler"]:
-            self.scaler.load_state_dict(numbers["scaler"])
-        self.step = numbers["step"]
-        self.best = dict(numbers["best"])
+        self.loss_scale.restore(numbers["loss_scale"])
+        self.guard.restore(numbers["guard"])
+        self.spikes = SpikeWatch.from_numbers(numbers["spikes"])
+        self.step, self.evaluated = numbers["step"], numbers["evaluated"]
+        self.best, self.best_step = dict(numbers["best"]), numbers["best_step"]
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

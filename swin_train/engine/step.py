@@ -1,15 +1,16 @@
-"""One update: the gradients of the global batch, clipped, and the optimizer's step."""
+"""One update: the gradients of the global batch, clipped, and the optimizer's step if they are finite."""
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.optim import SGD, AdamW, Optimizer
 
 from swin_train.data.loader import Batch
+from swin_train.distributed.parallelize import gradient_sync, own_part
 from swin_train.engine.precision import Precision
 from swin_train.engine.state import TrainState
 from swin_train.tasks import Classification
@@ -20,7 +21,7 @@ class StepResult:
     """What an update measured, still on the device: nothing here waits for it."""
 
     loss_sum: Tensor  # [], summed over this process's images
-    grad_norm: Tensor  # [], L2 over all parameters, before clipping
+    grad_norm: Tensor  # [], L2 over all parameters, before clipping; not finite where the update was left out
 
 
 def train_step(
@@ -31,7 +32,7 @@ def train_step(
     precision: Precision,
     clip_grad: float,
 ) -> StepResult:
-    """Make one update from the micro-batches of this process.
+    """Make one update from the micro-batches of this process, or leave it out if a gradient is not finite.
 
     The losses of all images of the global batch are summed and divided by their number, so that neither
     the number of processes nor a ragged last micro-batch changes the gradient.
@@ -43,36 +44,60 @@ def train_step(
         precision: of the forward pass.
         clip_grad: the largest L2 norm of the gradients; 0 leaves them as they are.
     """
-    plan = state.plan
-    # DistributedDataParallel divides the sum over processes by their number; here that is taken back.
+    plan, scale = state.plan, state.loss_scale
+    # Sums over processes come divided by their number; here that is taken back.
     share = plan.world_size / plan.global_batch
-    loss_sum = torch.zeros((), device=next(state.model.parameters()).device)
+    loss_sum = torch.zeros((), device=scale.value.device, dtype=precision.parameter_dtype)
     for position, batch in enumerate(micro_batches):
-        is_last = position == plan.accumulation - 1
-        with _gradient_sync(state.model, is_last):
+        with gradient_sync(state.model, is_last=position == plan.accumulation - 1):
             with precision.autocast():
                 loss = task.loss(state.model, batch).sum()
-            precision.backward(loss * share)
+            (loss * share * scale.value if scale.is_enabled else loss * share).backward()
         loss_sum += loss.detach()
-    grad_norm = _clip(state, clip_grad)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norms = _gradient_norms(parameters) / scale.value if scale.is_enabled else _gradient_norms(parameters)
+    total = torch.linalg.vector_norm(norms)
+    is_bad = state.guard.judge(norms, total, state.step + 1, scale.value)
+    _rescale(parameters, total, clip_grad, scale.value if scale.is_enabled else None)
+    _update(state.optimizer, is_bad)
+    scale.update(is_bad)
     state.optimizer.zero_grad(set_to_none=True)
     if state.ema is not None:
         state.ema.update(state.weights()["raw"])
-    return StepResult(loss_sum, grad_norm)
+    return StepResult(loss_sum, total)
 
 
-def _gradient_sync(model: nn.Module, is_last: bool) -> AbstractContextManager[None]:
-    if isinstance(model, DistributedDataParallel) and not is_last:
-        return model.no_sync()
-    return nullcontext()
+def _gradient_norms(parameters: list[torch.nn.Parameter]) -> Tensor:
+    """L2 norm of the gradient of each parameter, [P]; the same in all processes."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms = torch.stack(torch._foreach_norm([own_part(gradient) for gradient in gradients]))
+    first = gradients[0]
+    if not isinstance(first, DTensor):
+        return norms
+    squares = norms.square()  # of the parts that this process holds
+    dist.all_reduce(squares, group=first.device_mesh.get_group(first.device_mesh.ndim - 1))
+    return squares.sqrt()
 
 
-def _clip(state: TrainState, clip_grad: float) -> Tensor:
-    state.scaler.unscale_(state.optimizer)
-    parameters = [p for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = get_total_norm([p.grad for p in parameters])
+def _rescale(
+    parameters: list[torch.nn.Parameter], total: Tensor, clip_grad: float, scale: Tensor | None
+) -> None:
+    """Take the loss's scale out of the gradients, and bound their norm."""
+    factor = None if scale is None else scale.reciprocal()
     if clip_grad > 0:
-        clip_grads_with_norm_(parameters, clip_grad, norm)
-    return norm
+        clip = (clip_grad / (total + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grads_with_norm_
+        factor = clip if factor is None else factor * clip
+    if factor is not None:
+        torch._foreach_mul_([own_part(p.grad) for p in parameters if p.grad is not None], factor)
+
+
+def _update(optimizer: Optimizer, is_bad: Tensor) -> None:
+    """Let the optimizer step, unless the gradients are bad; torch's fused ones decide that on the device."""
+    group = optimizer.param_groups[0]
+    is_whole = not isinstance(group["params"][0], DTensor)
+    if isinstance(optimizer, AdamW | SGD) and group.get("fused") and is_whole:
+        optimizer.found_inf = is_bad.to(torch.float32)  # type: ignore[union-attr]
+        optimizer.step()
+        del optimizer.found_inf  # type: ignore[union-attr]
+    elif not is_bad:
+        optimizer.step()

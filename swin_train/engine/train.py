@@ -13,15 +13,20 @@ from swin_train.config import Config
 from swin_train.data.draws import Stream, key
 from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
-from swin_train.distributed import Runtime, launch, parallelize, unwrap
+from swin_train.distributed import Runtime, Spread, choose_spread, launch, parallelize, unwrap
+from swin_train.distributed.agreement import check_agreement
+from swin_train.distributed.parallelize import place_average
+from swin_train.distributed.signals import StopSignals
 from swin_train.engine.bad_images import BadImageList
 from swin_train.engine.checkpoint import Checkpointer
-from swin_train.engine.epoch import Pace, Run, train_epoch
+from swin_train.engine.ending import Ending
+from swin_train.engine.epoch import train_epoch
 from swin_train.engine.evaluate import Evaluation, evaluate_model
 from swin_train.engine.header import make_header
 from swin_train.engine.identity import RunFacts, run_facts
 from swin_train.engine.plan import RunPlan, make_plan
 from swin_train.engine.precision import Precision, choose_precision
+from swin_train.engine.run import Pace, Run
 from swin_train.engine.run_folder import RunFolder
 from swin_train.engine.state import TrainState, seed_library_generators
 from swin_train.errors import NumericsError
@@ -56,20 +61,24 @@ def train(cfg: Config) -> Summary:
     Raises:
         UserError: something that the user can mend. What can be known at the start is raised before
             anything is trained.
+        Stopped: a signal or Ctrl-C asked for it; the state is saved, and the same call goes on.
     """
     with (
+        StopSignals() as signals,
         launch(cfg) as runtime,
         RunFolder(cfg, runtime) as folder,
-        reported_worker_losses(),
         Recorder(folder.path, runtime.is_main) as recorder,
+        Ending(folder.path, runtime, cfg.DIST.TIMEOUT_S).reported() as ending,
+        reported_worker_losses(),
+        Checkpointer(cfg, folder, runtime) as checkpoints,
     ):
         task = build_task(cfg)
-        checkpoints = Checkpointer(cfg, folder, runtime)
         plan = _make_plan(cfg, task, checkpoints, runtime)
         facts = run_facts(plan, task.class_names, task.fingerprint)
         checkpoints.check_identity(facts)
         precision = choose_precision(cfg, runtime.device)
-        state = _build_state(cfg, task, plan, precision, runtime, is_new=checkpoints.source is None)
+        spread = choose_spread(cfg, runtime, precision.dtype)
+        state = _build_state(cfg, task, plan, precision, spread, runtime, is_new=checkpoints.source is None)
         checkpoints.resume(state)  # last: everything that is restored exists now
         if state.finished:
             logger.info(
@@ -77,7 +86,7 @@ def train(cfg: Config) -> Summary:
             )
         elif runtime.is_main:
             folder.describe(cfg, _resolved(facts, plan, state, precision, runtime), state.step)
-        recorder.start(state.step)
+        recorder.start(state.step, state.evaluated)
         run = Run(
             cfg=cfg,
             task=task,
@@ -88,21 +97,29 @@ def train(cfg: Config) -> Summary:
             ),
             precision=precision,
             runtime=runtime,
+            spread=spread,
             recorder=recorder,
             checkpoints=checkpoints,
             facts=facts,
             header=make_header(cfg, cast(HierarchicalModel, unwrap(state.model)), task.class_names),
             pace=Pace(state.step),
             bad_images=BadImageList(folder.path / "bad_images.jsonl", runtime),
+            folder=folder,
+            signals=signals,
+            ending=ending,
         )
         val_feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
         evaluation = None
+        signals.defer()  # from here there is something to save
+        runtime.files.meet()  # from here no process waits long for another
         while not state.finished:
-            train_epoch(run)
+            if not state.needs_evaluation:
+                train_epoch(run)
+                continue
             evaluation = _evaluate(run, val_feed)
             if state.epoch % cfg.SAVE_FREQ == 0 or state.finished:
                 checkpoints.save_weights("last", state, "raw", _header(run, "raw", evaluation))
-                checkpoints.save(state, facts, run.header)
+                run.save(must=state.finished)
         _report(folder.path, run)
         return Summary(folder.path, evaluation, dict(state.best))
 
@@ -125,6 +142,7 @@ def _build_state(
     task: Classification,
     plan: RunPlan,
     precision: Precision,
+    spread: Spread,
     runtime: Runtime,
     *,
     is_new: bool,
@@ -136,16 +154,22 @@ def _build_state(
     elif cfg.MODEL.PRETRAINED:
         logger.info("MODEL.PRETRAINED is not read: the run goes on from its own checkpoint")
     freeze(model, cfg.TRAIN.FREEZE)
-    wrapped = parallelize(model, runtime)  # which moves the model itself
+    model.to(precision.parameter_dtype)
+    runtime.files.meet()  # who found the images and the weights first waits for the others
+    check_agreement(model.state_dict().values(), 0, runtime, "at the start")
+    ema = ModelEmaV3(model, decay=cfg.TRAIN.EMA_DECAY) if cfg.TRAIN.EMA_DECAY else None
+    wrapped = parallelize(model, spread)  # which moves the model itself
+    if ema is not None:
+        place_average(ema.module, spread)
     state = TrainState(
         model=wrapped,
         optimizer=build_optimizer(cfg, model, base_lr=plan.base_lr, device=runtime.device),
-        scaler=precision.scaler,
+        loss_scale=precision.loss_scale(runtime.device),
         plan=plan,
-        ema=ModelEmaV3(model, decay=cfg.TRAIN.EMA_DECAY) if cfg.TRAIN.EMA_DECAY else None,
+        ema=ema,
     )
     if is_new:
-        state.step = cfg.TRAIN.START_EPOCH * plan.steps_per_epoch
+        state.step = state.evaluated = cfg.TRAIN.START_EPOCH * plan.steps_per_epoch
     total, trained = num_parameters(model), num_parameters(model, trainable_only=True)
     logger.info(
         "%s: %.4g M parameters%s, on %d x %s in %s",
@@ -154,7 +178,7 @@ def _build_state(
         f", {trained / 1e6:.4g} M of them trained" if trained < total else "",
         runtime.world_size,
         runtime.device.type,
-        precision.name,
+        f"{precision.name}, {cfg.DIST.STRATEGY}" if runtime.world_size > 1 else precision.name,
     )
     return state
 
@@ -173,8 +197,9 @@ def _resolved(
 def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
     """Evaluate every kind of weights, record it, and keep the best of each; return the raw one's."""
     state = run.state
+    run.ending.pause()
     results = {
-        kind: evaluate_model(model, feed, run.precision, run.runtime)
+        kind: evaluate_model(model, feed, run.precision, run.runtime, at_each_batch=run.stop_if_asked)
         for kind, model in state.weights().items()
     }
     raw = results["raw"]
@@ -197,11 +222,13 @@ def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
             f"{prefix}loss": result.loss,
         }
         logger.info("val epoch %d %s%s", state.epoch, "" if kind == "raw" else f"{kind} ", result)
-        if result.top1 > state.best.get(kind, -1.0):
+        name = "best" if kind == "raw" else f"best_{kind}"
+        is_best = result.top1 > state.best.get(kind, -1.0)
+        if is_best and run.checkpoints.save_weights(name, state, kind, _header(run, kind, result)):
             state.best[kind] = result.top1
-            name = "best" if kind == "raw" else f"best_{kind}"
-            run.checkpoints.save_weights(name, state, kind, _header(run, kind, result))
+            state.best_step = state.step if kind == "raw" else state.best_step
     run.recorder.evaluation(numbers)
+    state.evaluated = state.step
     return raw
 
 

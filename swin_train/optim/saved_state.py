@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from swin_train.errors import UserError
@@ -78,6 +80,24 @@ def fit_optimizer_state(
     for group, saved in zip(state["param_groups"], record["groups"], strict=True):
         group.update(_join(saved, tensors))
     return state
+
+
+def place_of_state(name: str, meta: Tensor, model: nn.Module) -> Tensor:
+    """Return an empty tensor for a tensor of the state, spread over processes as its parameter is.
+
+    Args:
+        name: as ``save_optimizer`` gave it: that of the parameter, and what it is of it.
+        meta: of the shape and type that it was saved in.
+        model: whose parameters the optimizer trains.
+    """
+    parameters = dict(model.named_parameters())
+    owner = name
+    while owner and owner not in parameters:
+        owner = owner.rpartition(".")[0]
+    parameter = parameters.get(owner)
+    if isinstance(parameter, DTensor) and parameter.shape == meta.shape:
+        return torch.empty_like(parameter, dtype=meta.dtype, requires_grad=False)
+    return torch.empty_like(meta, device="cpu")
 
 
 def _kind(optimizer: Optimizer) -> str:

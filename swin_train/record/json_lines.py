@@ -23,8 +23,8 @@ class JsonLines:
         self._file.write(json.dumps(clean) + "\n")
         self._file.flush()
 
-    def rewind(self, step: int) -> None:
-        """Drop the records after ``step``: a resumed run writes them again.
+    def rewind(self, step: int, evaluated: int) -> None:
+        """Drop the records after ``step``, and evaluations after ``evaluated``: a resumed run writes them again.
 
         A last line cut short by a crash is dropped as well.
         """
@@ -32,7 +32,8 @@ class JsonLines:
         kept = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
-                is_kept = json.loads(line)["step"] <= step
+                record = json.loads(line)
+                is_kept = record["step"] <= (evaluated if record["kind"] == "val" else step)
             except (ValueError, TypeError, KeyError):
                 continue
             if is_kept:

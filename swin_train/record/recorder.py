@@ -31,13 +31,20 @@ class Recorder:
         self._board: SummaryWriter | None = None
         self._is_main = is_main
 
-    def start(self, step: int) -> None:
-        """Open the curves at ``step``; what an interrupted run wrote after it is taken back."""
+    def start(self, step: int, evaluated: int) -> None:
+        """Open the curves at ``step``; what an interrupted run wrote after it is taken back.
+
+        Args:
+            step: updates made.
+            evaluated: the update after which the last evaluation was made.
+        """
         if self._folder is None or self._lines is None:
             return
         from torch.utils.tensorboard import SummaryWriter  # brings all of torch, which takes seconds
 
-        self._lines.rewind(step)
+        self._lines.rewind(step, evaluated)
+        if self._board is not None:
+            self._board.close()
         self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
 
     def train(self, numbers: Mapping[str, Any], *, total_steps: int, epochs: int, eta_s: float) -> None:

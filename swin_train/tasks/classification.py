@@ -14,6 +14,11 @@ from swin_train.models.build import build_model
 from swin_train.models.hierarchical import HierarchicalModel
 
 
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Logits in float32, or in float64 where a model computes in it: losses are not computed in 16 bits."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
 class Classification:
     """Data, model, loss and metrics of a classifier.
 
@@ -57,26 +62,26 @@ class Classification:
         return build_eval_feed(self.cfg, self.val_data, rank=rank, world_size=world_size, device=device)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the loss of every image of ``batch``, shape [B], in float32.
+        """Return the loss of every image of ``batch``, shape [B], in float32 or wider.
 
         Labels are smoothed by ``MODEL.LABEL_SMOOTHING``; mixed targets come smoothed already. ``bce`` is
         the mean over the classes of the binary cross-entropies (Wightman et al. 2021).
         """
-        logits = model(batch.images, drop_path_keys=batch.drop_path_keys).float()
-        smoothing = self.cfg.MODEL.LABEL_SMOOTHING
-        weight = None if self._class_weights is None else self._class_weights.to(logits.device)
+        logits = at_least_float32(model(batch.images, drop_path_keys=batch.drop_path_keys))
+        smoothing, targets = self.cfg.MODEL.LABEL_SMOOTHING, batch.targets
+        is_mixed = targets.is_floating_point()
+        if is_mixed:
+            targets = targets.to(logits.dtype)
+        weight = None if self._class_weights is None else self._class_weights.to(logits)
         if self.cfg.TRAIN.LOSS == "bce":
-            targets = batch.targets
-            if not targets.is_floating_point():
-                targets = F.one_hot(targets, logits.shape[1]).float()
+            if not is_mixed:
+                targets = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
                 targets = targets * (1 - smoothing) + smoothing / logits.shape[1]
             losses = F.binary_cross_entropy_with_logits(logits, targets, weight=weight, reduction="none")
             return losses.mean(dim=1)
-        if batch.targets.is_floating_point():
+        if is_mixed:
             smoothing = 0.0
-        return F.cross_entropy(
-            logits, batch.targets, weight=weight, label_smoothing=smoothing, reduction="none"
-        )
+        return F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none")
 
     def _check_classes(self) -> None:
         cfg, found = self.cfg, self.num_classes

@@ -5,27 +5,37 @@ No format of torch notices a flipped bit in a tensor.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_MANIFEST = "MANIFEST.json"
+MANIFEST = "MANIFEST.json"
 
 
 class DamagedFolder(Exception):
     """A folder whose files are not those of its manifest."""
 
 
-def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+def write_manifest(
+    folder: Path, facts: dict[str, Any], known: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
     """List the files that ``folder`` holds now, beside ``facts``, which are JSON values.
+
+    Args:
+        folder: to list.
+        facts: kept in the manifest.
+        known: entries of files, by name, that need not be made again.
 
     Raises:
         OSError: a file cannot be read, or the manifest not written.
     """
-    files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        for path in sorted(folder.iterdir())
-    }
-    (folder / _MANIFEST).write_text(json.dumps({**facts, "files": files}, indent=1), encoding="utf-8")
+    files = {path.name: (known or {}).get(path.name) or entry(path) for path in sorted(folder.iterdir())}
+    (folder / MANIFEST).write_text(json.dumps({**facts, "files": files}, indent=1), encoding="utf-8")
+
+
+def entry(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def verify_folder(folder: Path) -> dict[str, Any]:
@@ -35,12 +45,12 @@ def verify_folder(folder: Path) -> dict[str, Any]:
         DamagedFolder: the manifest or a file is missing, or differs.
     """
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {name: (fact["bytes"], fact["sha256"]) for name, fact in manifest["files"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DamagedFolder(f"{folder / _MANIFEST} cannot be read ({error})") from None
+        raise DamagedFolder(f"{folder / MANIFEST} cannot be read ({error})") from None
     if not files or any(Path(name).name != name for name in files):
-        raise DamagedFolder(f"{folder / _MANIFEST} does not list the files of its folder")
+        raise DamagedFolder(f"{folder / MANIFEST} does not list the files of its folder")
     for name, (size, sha256) in files.items():
         path = folder / name
         if not path.is_file():

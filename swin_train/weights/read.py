@@ -15,15 +15,14 @@ from swin_train.weights.geometry import UNKNOWN, Geometry, read_geometry
 from swin_train.weights.layouts import LAYOUTS
 from swin_train.weights.layouts.dropped import Dropped, in_words
 from swin_train.weights.layouts.huggingface_config import sizes_beside
-from swin_train.weights.manifest import DamagedFolder, verify_folder
+from swin_train.weights.manifest import MANIFEST
 from swin_train.weights.metadata import of_training_state, value
 from swin_train.weights.names import plain_names
 from swin_train.weights.torch_file import load_as_data
+from swin_train.weights.training_state import read_section, training_state_at
 from swin_train.weights.values import has_values
 
 Which = Literal["raw", "ema"]
-
-STATE_FILE = "state.safetensors"  # in a run's checkpoint folder: every tensor of the training state
 
 _HUGGINGFACE_FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder of ``save_pretrained``
 
@@ -31,12 +30,12 @@ _HUGGINGFACE_FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder o
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _KINDS = ".safetensors, .pth, .pt, .bin or .ckpt"
 
-# Where the weights stand in a checkpoint's dict, and under which prefix in a training state.
+# Where the weights stand in a checkpoint's dict, and in which section of a training state.
 _WRAPPERS: dict[Which, tuple[str, ...]] = {
     "raw": ("model", "state_dict"),
     "ema": ("model_ema", "ema", "state_dict_ema"),
 }
-_SECTIONS: dict[Which, str] = {"raw": "model.", "ema": "ema."}
+_SECTIONS: dict[Which, str] = {"raw": "model", "ema": "ema"}
 
 # Without the scales beside them, narrower ones (8-bit floats, integers) are not the weights' values.
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -100,13 +99,8 @@ def read_weights(path: str | Path, which: Which = "raw") -> Weights:
             floating-point tensor of finite values.
     """
     path = Path(path)
-    file = _locate(path)
-    if file.name == STATE_FILE:
-        _check_undamaged(file.parent)
-    content = (_read_safetensors if file.suffix == ".safetensors" else _read_torch)(file, which)
+    content = _read(path, which)
     metadata = content.metadata
-    if file.name in _HUGGINGFACE_FILES:
-        metadata = sizes_beside(file) | metadata
     try:
         plain = plain_names(content.state)
         layout = plain.layout
@@ -123,11 +117,16 @@ def read_weights(path: str | Path, which: Which = "raw") -> Weights:
     return Weights(official, str(path), metadata, dropped, layout.name, geometry, plain.changes)
 
 
-def _check_undamaged(folder: Path) -> None:
-    try:
-        verify_folder(folder)
-    except DamagedFolder as damage:
-        raise UserError(f"{damage}; give another checkpoint, or the whole of this folder") from None
+def _read(path: Path, which: Which) -> _Content:
+    if (folder := training_state_at(path)) is not None:
+        state, sections = read_section(folder, _SECTIONS[which], which)
+        num_averages = sections.count("ema") if which == "raw" else 0
+        return _Content(state, of_training_state(folder), num_averages)
+    file = _locate(path)
+    content = (_read_safetensors if file.suffix == ".safetensors" else _read_torch)(file, which)
+    if file.name in _HUGGINGFACE_FILES:
+        content = content._replace(metadata=sizes_beside(file) | content.metadata)
+    return content
 
 
 def _check_values(tensor: Tensor, where: str) -> None:
@@ -155,8 +154,7 @@ def _locate(path: Path) -> Path:
 
 
 def _in_folder(folder: Path) -> Path:
-    known = (STATE_FILE, *_HUGGINGFACE_FILES)
-    found = next((folder / name for name in known if (folder / name).is_file()), None)
+    found = next((folder / name for name in _HUGGINGFACE_FILES if (folder / name).is_file()), None)
     if found is not None:
         return found
     for name in _HUGGINGFACE_FILES:
@@ -166,36 +164,25 @@ def _in_folder(folder: Path) -> Path:
                 "one, by transformers' save_pretrained with a larger max_shard_size"
             )
     raise UserError(
-        f"{folder}: is a folder without {', '.join(known[:-1])} or {known[-1]}; name a file of weights, a run's step "
-        "folder or one of transformers' save_pretrained"
+        f"{folder}: is a folder without {MANIFEST} or {' or '.join(_HUGGINGFACE_FILES)}; name a file of weights, a "
+        "run's step folder or one of transformers' save_pretrained"
     )
 
 
 def _read_safetensors(file: Path, which: Which) -> _Content:
     try:
         with safe_open(file, framework="pt", device="cpu") as content:
-            is_state = file.name == STATE_FILE
-            metadata = of_training_state(file.parent) if is_state else content.metadata() or {}
-            # A training state is known by its file's name: a model may well have a part called "model".
-            prefix = _SECTIONS[which] if is_state else ""
-            state = {
-                name.removeprefix(prefix): content.get_tensor(name)
-                for name in content.keys()  # noqa: SIM118  (not a dict)
-                if name.startswith(prefix)
-            }
-            sections = [name.partition(".")[0] for name in content.keys()]  # noqa: SIM118
+            metadata = content.metadata() or {}
+            state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{file}: {describe_damage(file, error)}; copy or download it again (delete it first)"
         ) from error
-    if not sections:
+    if not state:
         raise UserError(f"{file}: holds no tensors; expected a file of weights")
-    if prefix and not state:
-        raise UserError(f"{file}: holds no {which} weights; it holds: {', '.join(sorted(set(sections)))}")
-    if not prefix and which == "ema" and metadata.get("weights") != "ema":
+    if which == "ema" and metadata.get("weights") != "ema":
         raise UserError(f"{file}: holds no averaged weights (ema); ask for raw ones")
-    num_averages = sections.count("ema") if prefix and which == "raw" else 0
-    return _Content(state, metadata, num_averages)
+    return _Content(state, metadata, 0)
 
 
 def _read_torch(file: Path, which: Which) -> _Content:

@@ -1,6 +1,5 @@
 """Resuming: bit-identical to a run that was never stopped."""
 
-import hashlib
 import json
 import logging
 import shutil
@@ -12,6 +11,7 @@ import swin_train.engine.checkpoint
 import swin_train.engine.epoch
 from swin_train import load_config, train
 from swin_train.errors import UserError
+from swin_train.weights.stored_tensors import StoredTensors
 
 
 class Stop(Exception):
@@ -31,9 +31,9 @@ def stop_before(monkeypatch, step):
 
 
 def final_state(folder):
-    """SHA-256 of the last training state: model, averaged model and optimizer."""
+    """The last training state's name and digest: model, averaged model and optimizer."""
     last = sorted((folder / "checkpoints").glob("step-*"))[-1]
-    return last.name, hashlib.sha256((last / "state.safetensors").read_bytes()).hexdigest()
+    return last.name, StoredTensors(last).digest()
 
 
 RECIPE = {"TRAIN__EMA_DECAY": 0.9, "MODEL__DROP_RATE": 0.1, "SAVE_STEPS": 2}
@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_is_passed_over(tiny_opts, undisturbed, monkeypatch
         with pytest.raises(Stop):
             train(cfg)
     newest = sorted((undisturbed.parents[2] / "output/tiny/default/checkpoints").glob("step-*"))[-1]
-    state = newest / "state.safetensors"
+    [state] = newest.glob("*.safetensors")
     damaged = bytearray(state.read_bytes())
     damaged[-1] ^= 1
     state.write_bytes(damaged)
@@ -86,7 +86,7 @@ def test_a_damaged_checkpoint_is_passed_over(tiny_opts, undisturbed, monkeypatch
     resumed = train(cfg).folder
 
     assert "checkpoint passed over" in (resumed / "log.txt").read_text()
-    assert f"{newest.name}/state.safetensors has another SHA-256" in (resumed / "log.txt").read_text()
+    assert f"{newest.name}/{state.name} has another SHA-256" in (resumed / "log.txt").read_text()
     assert final_state(resumed) == final_state(undisturbed)
 
 

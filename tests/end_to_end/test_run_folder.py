@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-import swin_train.engine.checkpoint
+import swin_train.engine.commit
 from swin_train import load_config, train
 from swin_train.config import output_dir
 from swin_train.errors import StorageError, UserError
@@ -16,14 +16,14 @@ from swin_train.weights.manifest import verify_folder
 
 
 def test_a_failed_save_ends_the_run_and_leaves_older_checkpoints(tiny_opts, monkeypatch):
-    real = swin_train.engine.checkpoint.save_tensors
+    real = swin_train.engine.commit.store_tensors
 
-    def full(path, tensors):
-        real(path, tensors)
-        if "00000010" in str(path):
+    def full(folder, tensors, group):
+        real(folder, tensors, group)
+        if "00000010" in str(folder):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(swin_train.engine.checkpoint, "save_tensors", full)
+    monkeypatch.setattr(swin_train.engine.commit, "store_tensors", full)
     cfg = load_config(None, tiny_opts())
 
     with pytest.raises(StorageError, match=r"step-00000010: cannot be written .*No space left.*intact"):
@@ -42,8 +42,10 @@ def test_damaged_checkpoints_ahead_never_cost_a_whole_one(tiny_opts):
 
     train(load_config(None, tiny_opts(SAVE_STEPS=1, SAVE_KEEP=2)))
 
-    kept = sorted(path.name for path in checkpoints.iterdir())
-    assert kept == ["damaged-step-00000009", "damaged-step-00000010", "step-00000009", "step-00000010"]
+    kept = {path.name for path in checkpoints.iterdir()}
+    assert kept - {"step-00000005"} == {  # the best of all may stay
+        *("damaged-step-00000009", "damaged-step-00000010", "step-00000009", "step-00000010"),
+    }
     for folder in checkpoints.glob("step-*"):
         verify_folder(folder)
 
@@ -97,13 +99,16 @@ def test_every_launch_is_remembered(tiny_opts):
     assert description["plan"]["steps_per_epoch"] == 5
 
 
-def test_only_the_newest_checkpoints_are_kept(tiny_opts):
-    folder = train(load_config(None, tiny_opts(TRAIN__EPOCHS=4, SAVE_KEEP=2))).folder
+@pytest.mark.parametrize("forever", [0, 3])
+def test_the_newest_checkpoints_are_kept_and_the_best_and_those_that_shall_stay(tiny_opts, forever):
+    folder = train(load_config(None, tiny_opts(TRAIN__EPOCHS=8, SAVE_KEEP=2, SAVE_FOREVER=forever))).folder
 
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
-        "step-00000015",
-        "step-00000020",
-    ]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    evaluations = [line for line in lines if line["kind"] == "val"]
+    best = max(evaluations, key=lambda line: line["top1"])["step"]  # the first of them
+    expected = {35, 40, best} | ({15, 30} if forever else set())
+    kept = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert kept == {f"step-{step:08d}" for step in expected}
 
 
 def test_a_run_is_not_overwritten_when_it_may_not_be_resumed(tiny_opts):

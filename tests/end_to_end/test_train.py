@@ -11,11 +11,18 @@ from swin_train import evaluate, load_config, train
 from swin_train.config import output_dir
 from swin_train.engine.throughput import throughput
 from swin_train.errors import NumericsError, UserError
+from swin_train.weights.stored_tensors import StoredTensors
 
 
 def records(folder, kind):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [record for record in lines if record["kind"] == kind]
+
+
+def stored(folder):
+    """Every tensor of a training state."""
+    state = StoredTensors(folder)
+    return state.read(list(state.meta))
 
 
 def steps(folder):
@@ -128,12 +135,12 @@ def test_evaluate_of_a_runs_folder_names_its_checkpoints(tiny_opts):
 @pytest.mark.parametrize(("key", "use"), [("MODEL.RESUME", evaluate), ("MODEL.PRETRAINED", train)])
 def test_a_damaged_checkpoint_folder_is_refused(tiny_opts, key, use):
     summary = train(load_config(None, tiny_opts()))
-    state = summary.folder / "checkpoints/step-00000010/state.safetensors"
+    [state] = summary.folder.glob("checkpoints/step-00000010/*.safetensors")
     damaged = bytearray(state.read_bytes())
     damaged[-1] ^= 1
     state.write_bytes(damaged)
 
-    with pytest.raises(UserError, match=r"state.safetensors has another SHA-256"):
+    with pytest.raises(UserError, match=r"\.safetensors has another SHA-256"):
         use(load_config(None, tiny_opts(MODEL__NAME="other", **{key: str(state.parent)})))
 
 
@@ -198,7 +205,7 @@ def test_frozen_stages_do_not_move_and_have_no_optimizer_state(tiny_opts):
     )
 
     before = load_file(best)
-    after = load_file(tuned.folder / "checkpoints/step-00000010/state.safetensors")
+    after = stored(tuned.folder / "checkpoints/step-00000010")
     frozen = [name for name in before if name.startswith(("patch_embed.", "layers.0.blocks."))]
     assert frozen
     assert all(torch.equal(before[name], after[f"model.{name}"]) for name in frozen)
@@ -230,7 +237,7 @@ def test_every_kind_of_run_trains(tiny_opts, changes):
     losses = [record["loss"] for record in records(summary.folder, "train")]
     assert len(losses) == 10
     assert all(loss is not None and loss < 10 for loss in losses)
-    first, last = (load_file(path / "state.safetensors") for path in steps(summary.folder))
+    first, last = (stored(path) for path in steps(summary.folder))
     assert all(not torch.equal(first[name], last[name]) for name in first if name.startswith("model."))
 
 
@@ -276,4 +283,5 @@ def test_a_loss_that_is_not_finite_ends_the_run_unsaved(tiny_opts):
     with pytest.raises(NumericsError, match=r"not finite|Lower TRAIN.BASE_LR \(now 1e\+30\)"):
         train(cfg)
 
-    assert not list(Path(cfg.OUTPUT).glob("**/step-*"))
+    assert not list(Path(cfg.OUTPUT).glob("**/checkpoints/step-*"))
+    assert not list(Path(cfg.OUTPUT).glob("**/weights/*"))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from swin_train.config.node import Section, opt
 from swin_train.config.schema.aug import Aug
 from swin_train.config.schema.data import Data
+from swin_train.config.schema.dist import Dist
 from swin_train.config.schema.model import Model
 from swin_train.config.schema.test import Test
 from swin_train.config.schema.train import Train
@@ -37,8 +38,10 @@ class Config(Section):
     )
     DETERMINISTIC: bool = opt(False, "Use only kernels that give the same bits every time; slower.")
     AMP_ENABLE: bool = opt(True, "Compute in mixed precision; false is float32.")
-    AMP_DTYPE: Literal["auto", "bf16", "fp16", "fp32"] = opt(
-        "auto", "Type of mixed precision; auto is bf16 on a GPU that has it, fp16 on others, fp32 elsewhere."
+    AMP_DTYPE: Literal["auto", "bf16", "fp16", "fp32", "fp64"] = opt(
+        "auto",
+        "Type of mixed precision; auto is bf16 on a GPU that has it, fp16 on others, fp32 elsewhere. fp64 is"
+        " everything in double precision: slow, to see which differences are rounding.",
     )
     AMP_OPT_LEVEL: Literal["", "O0", "O1", "O2"] = opt(
         "",
@@ -53,7 +56,15 @@ class Config(Section):
     FUSED_LAYERNORM: bool = opt(False, "Use apex's fused LayerNorm, where NVIDIA's apex is installed.")
     SAVE_FREQ: int = opt(1, "Epochs between two checkpoints.", ge=1)
     SAVE_STEPS: int = opt(0, "Updates between two further checkpoints within an epoch; 0 is none.", ge=0)
-    SAVE_KEEP: int = opt(3, "Step checkpoints to keep.", ge=2)
+    SAVE_MINUTES: float = opt(
+        10.0, "Minutes between two further checkpoints within an epoch; 0 is none.", ge=0
+    )
+    SAVE_KEEP: int = opt(3, "Newest checkpoints to keep, beside that of the best evaluation.", ge=2)
+    SAVE_FOREVER: int = opt(0, "Epochs between checkpoints that are never deleted; 0: all are in time.", ge=0)
+    SAVE_ASYNC: bool = opt(True, "Go on training while a copy of the state is written.")
+    SAVE_MAX_FAILURES: int = opt(
+        3, "Checkpoints in a row that may fail to be written, as on a full disk, before the run stops.", ge=1
+    )
     PRINT_FREQ: int = opt(10, "Updates between two lines of the log.", ge=1)
     EVAL_MODE: bool = opt(False, "Evaluate MODEL.RESUME and stop (--eval).")
     THROUGHPUT_MODE: bool = opt(False, "Measure the images per second of the model and stop (--throughput).")
@@ -63,6 +74,7 @@ class Config(Section):
     TRAIN: Train
     AUG: Aug
     TEST: Test
+    DIST: Dist
 
     origins: Mapping[str, str]
 

@@ -57,6 +57,23 @@ class Train(Section):
         ge=0,
     )
     USE_CHECKPOINT: bool = opt(False, "Save memory by computing each block's activations again in backward.")
+    MAX_BAD_STEPS: int = opt(
+        10,
+        "Updates among the last 1,000 that may be left out because a gradient was not finite, before the run stops."
+        " In fp16, whose loss scale leaves some out by design, it stops when the scale falls below 1.",
+        ge=0,
+    )
+    SPIKE_SIGMA: float = opt(
+        6.0,
+        "A loss that many standard deviations above the mean of the last 200 is a spike: it is said, and the"
+        " checkpoint before it is kept; 0 is off.",
+        ge=0,
+    )
+    ON_SPIKE: Literal["keep", "rollback"] = opt(
+        "keep",
+        "keep: go on after a spike; rollback: go back to the checkpoint before it and pass over the images of the"
+        " 10 updates up to it, at most 3 times in a run.",
+    )
     LAYER_DECAY: float = opt(1.0, "Factor on the learning rate from each layer to the one below.", gt=0, le=1)
     EMA_DECAY: float = opt(
         0.0, "Decay of the averaged weights that are evaluated as well; 0 is off.", ge=0, lt=1

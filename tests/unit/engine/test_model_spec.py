@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from swin_train.engine.commit import commit_folder
+from swin_train.distributed.channel import Channel
+from swin_train.engine.commit import Commit, commit
 from swin_train.engine.convert import convert
 from swin_train.engine.header import make_header
 from swin_train.models.build import build_model
 from swin_train.weights.read import read_weights
-from swin_train.weights.write import save_tensors, write_weights
+from swin_train.weights.write import write_weights
 
 
 def test_what_our_files_say_of_themselves_goes_along(
@@ -202,12 +203,8 @@ def step_folder(tiny: Callable, make_model: Callable, family: str, tmp_path: Pat
     header = make_header(tiny(family), make_model(tiny(family)), ["a", "b", "c"])
     content = {"header": {name: json.loads(value) for name, value in header.items()}}
 
-    def write(folder: Path) -> None:
-        save_tensors(folder / "state.safetensors", tensors)
-        (folder / "train.json").write_text(json.dumps(content))
-
     folder = tmp_path / "step-00000007"
-    commit_folder(folder, write, {})
+    commit(Commit(folder, tensors, content, {}, check_owner=bool), Channel())
     return folder
 
 
@@ -249,7 +246,7 @@ def test_a_step_folder_gives_the_weights_asked_for_and_what_the_run_recorded(
 
 
 def test_a_damaged_step_folder_is_an_error(fail: Callable, step_folder: Path, tmp_path: Path) -> None:
-    path = step_folder / "state.safetensors"
+    [path] = step_folder.glob("*.safetensors")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

@@ -1,10 +1,12 @@
 """Which dtype a run computes in."""
 
+import json
+
 import pytest
 import torch
 
 from swin_train.config import load_config
-from swin_train.engine.precision import choose_precision
+from swin_train.engine.precision import LossScale, choose_precision
 from swin_train.errors import UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -47,11 +49,46 @@ def test_autocast_computes_in_the_dtype(name, dtype):
 
 
 def test_only_fp16_scales_its_loss():
-    assert [choose(CPU, "AMP_DTYPE", name).scaler.is_enabled() for name in ("fp16", "bf16", "fp32")] == [
-        True,
-        False,
-        False,
-    ]
+    names = ("fp16", "bf16", "fp32", "fp64")
+    scales = [choose(CPU, "AMP_DTYPE", name).loss_scale(CPU) for name in names]
+
+    assert [scale.is_enabled for scale in scales] == [True, False, False, False]
+    assert [scale.value.item() for scale in scales] == [65536.0, 1.0, 1.0, 1.0]
+
+
+def test_float64_is_everywhere():
+    precision = choose(CPU, "AMP_DTYPE", "fp64")
+
+    assert (precision.input_dtype, precision.parameter_dtype) == (torch.float64, torch.float64)
+    with precision.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32  # nothing is cast
+
+
+def test_the_loss_scale_halves_at_an_overflow_and_doubles_after_2000_updates_without():
+    scale = LossScale(CPU, is_enabled=True)
+    bad, good = torch.tensor(True), torch.tensor(False)
+
+    scale.update(bad)
+    assert scale.value.item() == 32768.0
+    for _ in range(1999):
+        scale.update(good)
+    assert scale.value.item() == 32768.0
+    scale.update(good)
+    assert scale.value.item() == 65536.0
+
+
+def test_the_loss_scale_goes_on_where_it_was_saved():
+    scale, resumed = LossScale(CPU, is_enabled=True), LossScale(CPU, is_enabled=True)
+    good = torch.tensor(False)
+    for is_bad in (True, *[False] * 1500):
+        scale.update(torch.tensor(is_bad))
+
+    resumed.restore(json.loads(json.dumps(scale.numbers())))
+
+    for _ in range(500):
+        scale.update(good)
+        resumed.update(good)
+    assert resumed.value.item() == scale.value.item() == 65536.0
 
 
 def test_bf16_on_a_gpu_without_it_is_an_error(has_bf16):

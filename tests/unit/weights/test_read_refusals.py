@@ -25,7 +25,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    message = r"is a folder without state.safetensors, model.safetensors or pytorch_model.bin; name a file of"
+    message = r"is a folder without MANIFEST.json or model.safetensors or pytorch_model.bin; name a file of"
     with pytest.raises(UserError, match=message):
         read_weights(tmp_path)
 

@@ -1,0 +1,55 @@
+"""Whether processes that should hold the same weights do: compared by a hash of their bits."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from swin_train.distributed.parallelize import own_part
+from swin_train.distributed.runtime import Runtime
+from swin_train.errors import NumericsError
+
+# Two's complement of 64-bit constants of splitmix64; int64 products and sums wrap.
+_GAMMA = 0x9E3779B97F4A7C15 - 2**64
+_MULTIPLIER = 0xBF58476D1CE4E5B9 - 2**64
+_CHUNK = 1 << 22  # elements that are spread to 8 bytes at a time
+_BITS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+
+
+def hash_tensors(tensors: Iterable[Tensor]) -> int:
+    """Return 64 bits that depend on every bit of the tensors and on its place; made where the tensors are."""
+    folded: Tensor | None = None
+    for tensor in tensors:
+        flat = own_part(tensor).detach().contiguous().view(-1)
+        for chunk in flat.view(_BITS[flat.element_size()]).split(_CHUNK):
+            places = torch.arange(len(chunk), device=chunk.device, dtype=torch.int64)
+            mixed = (chunk.to(torch.int64) ^ (places * _GAMMA)) * _MULTIPLIER
+            part = (mixed ^ (mixed >> 29)).sum()
+            folded = part if folded is None else (folded * _GAMMA) ^ (part + (folded >> 31))
+    return 0 if folded is None else int(folded)
+
+
+def check_agreement(tensors: Iterable[Tensor], copy: int, runtime: Runtime, when: str) -> None:
+    """Compare the tensors of processes that should hold the same; all processes call this together.
+
+    Args:
+        tensors: that this process holds.
+        copy: processes of another number of theirs hold other parts.
+        runtime: of this process.
+        when: for the message, such as "update 1000".
+
+    Raises:
+        NumericsError: in every process, naming those that differ from the first of their kind.
+    """
+    if runtime.world_size == 1:
+        return
+    hashes = runtime.files.gather([copy, hash_tensors(tensors)])
+    first: dict[int, int] = {}
+    for part, value in hashes:
+        first.setdefault(part, value)
+    strays = [rank for rank, (part, value) in enumerate(hashes) if value != first[part]]
+    if strays:
+        raise NumericsError(
+            f"{when}: the weights of rank {', '.join(map(str, strays))} are no longer those of the ranks that hold the "
+            f"same; memory or a processor there may be faulty. Go on from the last checkpoint, without that machine"
+        )

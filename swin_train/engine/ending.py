@@ -1,0 +1,112 @@
+"""How a launch ends: whatever ends it is written down, and a process that only lost another one names it."""
+
+import faulthandler
+import logging
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from swin_train.distributed import Runtime
+from swin_train.distributed.launcher import ending_with_launcher
+from swin_train.engine.run_folder import EXIT_NAME
+from swin_train.errors import LockLost, PeerLost, UserError, as_user_error
+from swin_train.exit_report import exit_status, report_exit, report_to_launcher
+
+logger = logging.getLogger(__name__)
+
+_REARM_EVERY_S = 1.0
+
+
+class Ending:
+    """Watches a launch in its folder, and reports its end.
+
+    Each process writes what went wrong in it to ``ranks/rank-N.txt``: the traceback of an unexpected error, and the
+    stacks of all its threads when an update takes longer than ``DIST.TIMEOUT_S``.
+
+    Attributes:
+        step: updates made, for the report; kept up to date by whoever trains.
+    """
+
+    def __init__(self, folder: Path, runtime: Runtime, timeout_s: float) -> None:
+        self.step: int | None = None
+        self._folder, self._runtime, self._timeout_s = folder, runtime, timeout_s
+        self._path = folder / "ranks" / f"rank-{runtime.rank}.txt"
+        self._file: IO[str] | None = None
+        self._armed_at = 0.0
+
+    def alive(self, step: int) -> None:
+        """Note that an update has been made; the stacks are written when the next one takes too long."""
+        self.step = step
+        now = time.monotonic()
+        if self._runtime.world_size > 1 and now - self._armed_at > _REARM_EVERY_S:
+            self._armed_at = now
+            faulthandler.dump_traceback_later(0.9 * self._timeout_s, file=self._open())
+
+    def pause(self) -> None:
+        """Expect no update for a while, as during an evaluation or while files are written."""
+        if self._armed_at:
+            faulthandler.cancel_dump_traceback_later()
+            self._armed_at = 0.0
+
+    @contextmanager
+    def reported(self) -> Iterator["Ending"]:
+        """Write down what ends the launch within this context.
+
+        Raises:
+            PeerLost: instead of what a collective says when another process is gone, naming that process.
+        """
+        try:
+            with ending_with_launcher(self._end_at_once):
+                yield self
+        except BaseException as error:
+            explained = as_user_error(error)
+            ending = self._named(explained) if isinstance(explained, PeerLost) else error
+            self._report(ending, is_explained=explained is not None)
+            if ending is error:
+                raise
+            raise ending from error
+        else:
+            if self._runtime.is_main:
+                report_exit(self._folder / EXIT_NAME, None, self.step)
+        finally:
+            self.pause()
+            if self._file is not None:
+                self._file.close()
+
+    def _named(self, lost: PeerLost) -> PeerLost:
+        roll_call = self._runtime.roll_call
+        culprits = roll_call.culprits() if roll_call is not None else []
+        if not culprits:
+            return lost
+        return PeerLost(
+            f"lost another process after update {self.step or 0}: {'; '.join(culprits)}. {self._path.parent} holds "
+            f"what each wrote down; the same command goes on from the last checkpoint"
+        )
+
+    def _report(self, error: BaseException, *, is_explained: bool) -> None:
+        rank, roll_call = self._runtime.rank, self._runtime.roll_call
+        if not is_explained and not isinstance(error, KeyboardInterrupt | SystemExit):
+            traceback.print_exception(error, file=self._open())
+        if roll_call is not None and not isinstance(error, PeerLost):
+            roll_call.answer(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        if isinstance(error, PeerLost) or not isinstance(error, UserError):
+            logger.error(
+                "rank %d ends after update %s: %s", rank, self.step or 0, error or type(error).__name__
+            )
+        report_exit(self._folder / EXIT_NAME, error, self.step)
+
+    def _end_at_once(self, error: LockLost) -> None:
+        """End this process, in whatever it is; called from the thread that watches the launcher."""
+        report_exit(self._folder / EXIT_NAME, error, self.step)
+        report_to_launcher(error)
+        os._exit(exit_status(error))
+
+    def _open(self) -> IO[str]:
+        if self._file is None:
+            self._path.parent.mkdir(exist_ok=True)
+            self._file = self._path.open("a", encoding="utf-8")
+        return self._file

@@ -1,0 +1,78 @@
+"""Why a run ended, as a file: torchrun returns 1 whatever the processes that it started return."""
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from swin_train.errors import INTERRUPTED, PeerLost, UserError, as_user_error
+
+EXIT_FILE = (
+    "SWIN_TRAIN_EXIT_FILE"  # environment: a path that scripts/launch.sh reads, of each machine its own
+)
+
+
+def exit_status(error: BaseException | None) -> int:
+    """The status with which a process ends because of ``error``; None: everything was done."""
+    if error is None:
+        return 0
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    explained = as_user_error(error)
+    return 1 if explained is None else explained.exit_status
+
+
+def report_exit(path: Path, error: BaseException | None, step: int | None = None) -> None:
+    """Write why this process ends, unless another has said why before it and this one only follows.
+
+    Args:
+        path: of the JSON file; that it cannot be written is no reason to fail otherwise.
+        error: what ends the process; None: everything was done.
+        step: updates made, where that is known.
+    """
+    explained = None if error is None else as_user_error(error)
+    report: dict[str, Any] = {
+        "status": exit_status(error),
+        "reason": _reason(error, explained),
+        "rank": int(os.environ.get("RANK") or 0),
+        "host": socket.gethostname(),
+        "step": step,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    beside = path.with_name(f".{path.name}.tmp-{report['rank']}-{os.getpid()}")
+    try:
+        beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        if isinstance(explained, PeerLost):
+            _put_if_absent(beside, path)
+        else:
+            beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+
+
+def report_to_launcher(error: BaseException | None) -> None:
+    """Write the same for the script that started the run, where it asked for it; of success rank 0 speaks."""
+    path = os.environ.get(EXIT_FILE)
+    if path and (error is not None or os.environ.get("LOCAL_RANK", "0") == "0"):
+        report_exit(Path(path), error)
+
+
+def _reason(error: BaseException | None, explained: UserError | None) -> str:
+    if error is None:
+        return "done"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(explained) if explained is not None else f"{type(error).__name__}: {error}"
+
+
+def _put_if_absent(beside: Path, path: Path) -> None:
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        pass
+    finally:
+        beside.unlink()
