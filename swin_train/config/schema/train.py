@@ -57,6 +57,9 @@ class Train(Section):
         ge=0,
     )
     USE_CHECKPOINT: bool = opt(False, "Save memory by computing each block's activations again in backward.")
+    CHECKPOINT_STAGES: tuple[int, ...] = opt(
+        (), "The same for the blocks of these stages alone, from 0; USE_CHECKPOINT is all of them.", ge=0
+    )
     LAYER_DECAY: float = opt(1.0, "Factor on the learning rate from each layer to the one below.", gt=0, le=1)
     EMA_DECAY: float = opt(
         0.0, "Decay of the averaged weights that are evaluated as well; 0 is off.", ge=0, lt=1
