@@ -14,7 +14,38 @@ from swin_train.models.build import build_model
 from swin_train.models.hierarchical import HierarchicalModel
 
 
-class Classification:
+class ClassificationLoss:
+    """The loss of a classifier, which needs no data."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.cfg = cfg
+        weights = cfg.TRAIN.CLASS_WEIGHTS
+        self._class_weights = torch.tensor(weights) if weights else None
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of every image of ``batch``, shape [B], in float32.
+
+        Labels are smoothed by ``MODEL.LABEL_SMOOTHING``; mixed targets come smoothed already. ``bce`` is
+        the mean over the classes of the binary cross-entropies (Wightman et al. 2021).
+        """
+        logits = model(batch.images, drop_path_keys=batch.drop_path_keys).float()
+        smoothing = self.cfg.MODEL.LABEL_SMOOTHING
+        weight = None if self._class_weights is None else self._class_weights.to(logits.device)
+        if self.cfg.TRAIN.LOSS == "bce":
+            targets = batch.targets
+            if not targets.is_floating_point():
+                targets = F.one_hot(targets, logits.shape[1]).float()
+                targets = targets * (1 - smoothing) + smoothing / logits.shape[1]
+            losses = F.binary_cross_entropy_with_logits(logits, targets, weight=weight, reduction="none")
+            return losses.mean(dim=1)
+        if batch.targets.is_floating_point():
+            smoothing = 0.0
+        return F.cross_entropy(
+            logits, batch.targets, weight=weight, label_smoothing=smoothing, reduction="none"
+        )
+
+
+class Classification(ClassificationLoss):
     """Data, model, loss and metrics of a classifier.
 
     Raises:
@@ -23,12 +54,10 @@ class Classification:
     """
 
     def __init__(self, cfg: Config, *, need_train: bool = True) -> None:
-        self.cfg = cfg
+        super().__init__(cfg)
         self.train_data, self.val_data = open_datasets(cfg, need_train=need_train)
         self.class_names: tuple[str, ...] = tuple(self.val_data.classes)
         self._check_classes()
-        weights = cfg.TRAIN.CLASS_WEIGHTS
-        self._class_weights = torch.tensor(weights) if weights else None
 
     @property
     def num_classes(self) -> int:
@@ -55,28 +84,6 @@ class Classification:
     def build_eval_feed(self, rank: int, world_size: int, device: torch.device) -> EvalFeed:
         """Return one process's share of the validation images."""
         return build_eval_feed(self.cfg, self.val_data, rank=rank, world_size=world_size, device=device)
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the loss of every image of ``batch``, shape [B], in float32.
-
-        Labels are smoothed by ``MODEL.LABEL_SMOOTHING``; mixed targets come smoothed already. ``bce`` is
-        the mean over the classes of the binary cross-entropies (Wightman et al. 2021).
-        """
-        logits = model(batch.images, drop_path_keys=batch.drop_path_keys).float()
-        smoothing = self.cfg.MODEL.LABEL_SMOOTHING
-        weight = None if self._class_weights is None else self._class_weights.to(logits.device)
-        if self.cfg.TRAIN.LOSS == "bce":
-            targets = batch.targets
-            if not targets.is_floating_point():
-                targets = F.one_hot(targets, logits.shape[1]).float()
-                targets = targets * (1 - smoothing) + smoothing / logits.shape[1]
-            losses = F.binary_cross_entropy_with_logits(logits, targets, weight=weight, reduction="none")
-            return losses.mean(dim=1)
-        if batch.targets.is_floating_point():
-            smoothing = 0.0
-        return F.cross_entropy(
-            logits, batch.targets, weight=weight, label_smoothing=smoothing, reduction="none"
-        )
 
     def _check_classes(self) -> None:
         cfg, found = self.cfg, self.num_classes
