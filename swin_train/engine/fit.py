@@ -242,7 +242,9 @@ def _notes(cfg: Config, processes: int, device_type: str) -> list[str]:
         notes.append(
             "measured in one process; what several exchange (buffers of NCCL or gloo) is not counted"
         )
-    if device_type == "cuda":
+    if device_type == "cpu":
+        notes.append("peak memory is that of a process that loads no images; loading them takes more")
+    else:
         notes.append(
             "peak memory is what torch's allocator reserved; CUDA itself and augmentation on the device "
             "(DATA.AUGMENT_ON) take more"
