@@ -146,7 +146,7 @@ def _formula(model: Description, memory: TrainingMemory) -> list[str]:
     is_frozen = memory.trained_parameters < model.parameters
     trained = f", {memory.trained_parameters:,} of them trained" if is_frozen else ""
     attention = f", attention {memory.attention}" if memory.attention else ""
-    again = ["one block at a time is computed again"] if memory.checkpointing else []
+    again = [f"blocks of {_stages(model, memory)} are computed again"] if memory.checkpointing else []
     return [
         f"{memory.parameters / model.parameters:.4g} bytes for each of {model.parameters:,} parameters{trained}",
         "a block of T tokens (P with padding) with C channels, in windows of N tokens, keeps in bytes",
@@ -155,6 +155,12 @@ def _formula(model: Description, memory: TrainingMemory) -> list[str]:
         f"products in {memory.precision}{attention}; the whole of it: python -m pydoc swin_train.models.memory",
         "not counted: temporary tensors, the batch, what CUDA and its allocator hold back",
     ]
+
+
+def _stages(model: Description, memory: TrainingMemory) -> str:
+    if len(memory.checkpointing) == len(model.stages):
+        return "all stages"
+    return f"stage {', '.join(map(str, memory.checkpointing))}"
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -26,6 +26,7 @@ evaluates, or with --throughput measures speed. Commands, each with its own --he
   convert       write weights for timm, torchvision, Hugging Face or the reference
   config        show, explain or check a configuration
   describe      tell a model's parameters, FLOPs, shapes and memory
+  fit           find the micro-batch that fits the memory, and the fastest one
   build-native  compile the extension that loads images fast
   prepare-data  write a data set in another layout
   verify-data   say what is broken or odd in a data set

@@ -199,6 +199,17 @@ def _freeze_is_known(cfg: Config) -> Findings:
         yield "TRAIN.FREEZE", f"it must be none, all_but_head, or 'stages N' with N from 1 to {stages}"
 
 
+def _checkpointed_stages_exist(cfg: Config) -> Findings:
+    key, stages = "TRAIN.CHECKPOINT_STAGES", cfg.TRAIN.CHECKPOINT_STAGES
+    num_stages = len(cfg.MODEL.selected.DEPTHS)
+    if len(set(stages)) < len(stages):
+        yield key, "it names a stage twice"
+    elif num_stages and max(stages, default=0) >= num_stages:  # without any, that is said already
+        yield key, f"the model has the stages {', '.join(map(str, range(num_stages)))}"
+    elif cfg.TRAIN.USE_CHECKPOINT and len(stages) not in (0, num_stages):
+        yield key, "TRAIN.USE_CHECKPOINT is True, which is all stages; give one of the two"
+
+
 def _weights_match_classes(cfg: Config) -> Findings:
     weights, classes = len(cfg.TRAIN.CLASS_WEIGHTS), cfg.MODEL.NUM_CLASSES
     if weights and cfg.is_given("MODEL.NUM_CLASSES") and weights != classes:
@@ -230,6 +241,7 @@ _RULES: dict[Callable[[Config], Findings], tuple[str, ...]] = {
     _images_can_be_prepared: (),
     _data_can_be_opened: ("DATASET",),
     _freeze_is_known: ("TYPE", "DEPTHS"),
+    _checkpointed_stages_exist: ("TYPE", "DEPTHS", "USE_CHECKPOINT"),
     _weights_match_classes: (),
     _mode_is_possible: (*_MODE, "RESUME"),
 }

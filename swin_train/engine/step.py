@@ -13,7 +13,7 @@ from swin_train.data.loader import Batch
 from swin_train.distributed.parallelize import gradient_sync, own_part
 from swin_train.engine.precision import Precision
 from swin_train.engine.state import TrainState
-from swin_train.tasks import Classification
+from swin_train.tasks import ClassificationLoss
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class StepResult:
 def train_step(
     state: TrainState,
     micro_batches: Iterable[Batch],
-    task: Classification,
+    task: ClassificationLoss,
     *,
     precision: Precision,
     clip_grad: float,

@@ -76,7 +76,7 @@ def _sizes(cfg: Config, num_classes: int) -> dict[str, Any]:
         "norm_layer": layer_norm(fused=cfg.FUSED_LAYERNORM),
         "ape": section.APE,
         "patch_norm": section.PATCH_NORM,
-        "use_checkpoint": cfg.TRAIN.USE_CHECKPOINT,
+        "checkpoint_stages": cfg.checkpoint_stages,
     }
 
 

@@ -36,7 +36,7 @@ class Common(TypedDict, total=False):
     norm_layer: NormLayer
     ape: bool
     patch_norm: bool
-    use_checkpoint: bool
+    checkpoint_stages: Sequence[int]
 
 
 class HierarchicalModel(nn.Module):
@@ -64,7 +64,8 @@ class HierarchicalModel(nn.Module):
         norm_layer: makes a normalisation from a number of channels.
         ape: whether a learned absolute position is added to each patch.
         patch_norm: whether the patch embedding is normalised.
-        use_checkpoint: compute blocks again in the backward pass, to save memory.
+        checkpoint_stages: numbers, from 0, of the stages whose blocks are computed again in the backward pass, to
+            save memory.
 
     Raises:
         ValueError: the sizes do not fit each other; the message names both.
@@ -96,7 +97,7 @@ class HierarchicalModel(nn.Module):
         norm_layer: NormLayer = nn.LayerNorm,
         ape: bool = False,
         patch_norm: bool = True,
-        use_checkpoint: bool = False,
+        checkpoint_stages: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else (img_size[0], img_size[1])
@@ -106,7 +107,7 @@ class HierarchicalModel(nn.Module):
         self.num_classes = num_classes
         self.num_features = embed_dim * 2 ** (len(depths) - 1)
         resolutions = stage_maps(self.img_size, patch_size, len(depths))
-        self._check_sizes(embed_dim, depths, num_heads)
+        self._check_sizes(embed_dim, depths, num_heads, checkpoint_stages)
 
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim, norm_layer if patch_norm else None)
         height, width = resolutions[0]
@@ -120,7 +121,7 @@ class HierarchicalModel(nn.Module):
             blocks = [make_block(place, options) for place in in_stage]
             is_last = i == len(depths) - 1
             merging = None if is_last else PatchMerging(in_stage[0].dim, norm_layer, norm_last=norm_last)
-            stages.append(Stage(blocks, merging, use_checkpoint=use_checkpoint))
+            stages.append(Stage(blocks, merging, use_checkpoint=i in checkpoint_stages))
         self.layers = cast(Sequence[Stage], nn.ModuleList(stages))
         self.norm = norm_layer(self.num_features)
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
@@ -232,7 +233,9 @@ class HierarchicalModel(nn.Module):
                 f"expected torch.int64 {(len(images),)}, one key per image"
             )
 
-    def _check_sizes(self, embed_dim: int, depths: Sequence[int], num_heads: Sequence[int]) -> None:
+    def _check_sizes(
+        self, embed_dim: int, depths: Sequence[int], num_heads: Sequence[int], stages: Sequence[int]
+    ) -> None:
         name = type(self).__name__
         if min(self.img_size) < 1:
             raise ValueError(f"{name}: img_size {self.img_size} holds no pixels; both sides must be positive")
@@ -246,6 +249,10 @@ class HierarchicalModel(nn.Module):
                 raise ValueError(
                     f"{name}: stage {i} has {embed_dim * 2**i} channels, no multiple of {heads} heads"
                 )
+        if not set(stages) <= set(range(len(depths))):
+            raise ValueError(
+                f"{name}: checkpoint_stages {list(stages)} must be numbers of stages, 0 to {len(depths) - 1}"
+            )
 
 
 def _init_linear(module: nn.Module) -> None:

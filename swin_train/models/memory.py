@@ -22,12 +22,16 @@ Mixed precision adds 8 C P in Swin v2, q and k in float32, and 4 heads N P where
 
 The patch embedding, the mergings and the end of the model leave the inputs of their norms and products. What is left
 once: the 16-bit weights of mixed precision, the biases of all windows where attention is fused, Swin v2's position
-networks. With TRAIN.USE_CHECKPOINT a block leaves its input, 4 C T, and one block at a time is computed again. What
-is frozen leaves nothing.
+networks. What is frozen leaves nothing.
+
+A block of a stage that TRAIN.USE_CHECKPOINT or TRAIN.CHECKPOINT_STAGES names leaves its input alone, 4 C T, until it is
+computed again. By then, what came after it is gone; so the activations are the most that there is at the end of the
+forward pass or at one of these blocks, with all that it leaves. Its input is a part of that, but for Swin v2 in mixed
+precision, which keeps it in 16 bits beside.
 
 Not counted: temporary tensors, the batch, the loss, dropout's masks, buffers, CUDA's and the allocator's own memory.
-What is counted is what the code keeps, but for a map of a single window, which is cut without a copy: up to 3 % of
-the activations more or less.
+What is counted is what the code keeps, but for a map of a single window, which is cut without a copy, and the input of
+a stage's first block, which mixed precision may keep in 16 bits: up to 3 % of the activations more or less.
 """
 
 from collections import Counter
@@ -63,13 +67,13 @@ class Setting:
     Attributes:
         is_mixed: matrix products are computed in 16 bits.
         is_fused: attention keeps none of its weights.
-        is_checkpointed: blocks are computed again in the backward pass.
+        checkpointed: the stages whose blocks are computed again in the backward pass.
         num_frozen_stages: as TRAIN.FREEZE says; all and one more is everything but the head.
     """
 
     is_mixed: bool
     is_fused: bool
-    is_checkpointed: bool = False
+    checkpointed: tuple[int, ...] = ()
     num_frozen_stages: int = 0
 
     @property
@@ -87,7 +91,7 @@ class TrainingMemory:
         batch_size: images of one process.
         precision: "16-bit" (bfloat16 or float16) or "float32", of the matrix products.
         attention: "fused" or "spelled out"; None where there is none.
-        checkpointing: whether blocks are computed again in the backward pass.
+        checkpointing: the stages whose blocks are computed again in the backward pass.
         optimizer: TRAIN.OPTIMIZER.NAME.
         trained_parameters: number of those that are not frozen.
         parameters: with gradients, the optimizer's averages and TRAIN.EMA_DECAY's.
@@ -101,7 +105,7 @@ class TrainingMemory:
     batch_size: int
     precision: str
     attention: str | None
-    checkpointing: bool
+    checkpointing: tuple[int, ...]
     optimizer: str
     trained_parameters: int
     parameters: int
@@ -117,7 +121,7 @@ def training_memory(cfg: Config, model: Outline, num_frozen_stages: int) -> Trai
     setting = Setting(
         is_mixed=cfg.amp_enabled and _is_16_bit(cfg.AMP_DTYPE, device),
         is_fused=device == "cuda",
-        is_checkpointed=cfg.TRAIN.USE_CHECKPOINT,
+        checkpointed=cfg.checkpoint_stages,
         num_frozen_stages=num_frozen_stages,
     )
     total, trained = model_parameters(model), model_parameters(model, num_frozen_stages)
@@ -129,7 +133,7 @@ def training_memory(cfg: Config, model: Outline, num_frozen_stages: int) -> Trai
         batch_size=cfg.DATA.BATCH_SIZE,
         precision="16-bit" if setting.is_mixed else "float32",
         attention=None if model.family == "swin_mlp" else attention,
-        checkpointing=setting.is_checkpointed,
+        checkpointing=setting.checkpointed,
         optimizer=cfg.TRAIN.OPTIMIZER.NAME,
         trained_parameters=trained,
         parameters=parameters,
@@ -141,23 +145,29 @@ def training_memory(cfg: Config, model: Outline, num_frozen_stages: int) -> Trai
 
 
 def activation_memory(model: Outline, setting: Setting, batch_size: int) -> ActivationMemory:
-    """What a forward pass keeps; ``batch_size`` decides which block is the largest to be computed again."""
-    features, last = model.num_features, model.stages[-1]
+    """The most that is kept at a time; ``batch_size`` decides when that is, where blocks are computed again."""
+    features, last, first_trained = model.num_features, model.stages[-1], setting.num_frozen_stages
     head = ActivationMemory(setting.narrow * features, _cast(setting, features * model.num_classes))
-    if setting.num_frozen_stages > len(model.stages):
+    if first_trained > len(model.stages):
         return head
-    activations = head + ActivationMemory(_norm(last.tokens, features))
-    if not setting.num_frozen_stages:
-        activations += _embedding(model, setting)
-    blocks = []
-    for stage in model.stages[setting.num_frozen_stages :]:
-        blocks += [_block(model, stage, shift, setting) for shift in stage.shifts]
-        activations += _merging(model, stage, setting)
-        if setting.is_checkpointed:
-            activations += ActivationMemory(stage.depth * _WIDE * stage.channels * stage.tokens)
-    if setting.is_checkpointed:
-        blocks = [max(blocks, key=lambda block: block.bytes(batch_size), default=ActivationMemory())]
-    return sum(blocks, activations)
+    kept = ActivationMemory() if first_trained else _embedding(model, setting)
+    at_blocks = []  # while one of them is computed again
+    for number, stage in list(enumerate(model.stages))[first_trained:]:
+        for shift in stage.shifts:
+            block = _block(model, stage, shift, setting)
+            if number in setting.checkpointed:
+                at_blocks.append(kept + block + _input_beside(model, stage, setting))
+                block = ActivationMemory(_WIDE * stage.channels * stage.tokens)
+            kept += block
+        kept += _merging(model, stage, setting)
+    kept += head + ActivationMemory(_norm(last.tokens, features))
+    return max([kept, *at_blocks], key=lambda memory: memory.bytes(batch_size))
+
+
+def _input_beside(model: Outline, stage: StageOutline, setting: Setting) -> ActivationMemory:
+    """A block's input, where the block itself keeps it in 16 bits only: Swin v2 does not normalise it."""
+    is_other = model.family == "swinv2" and setting.is_mixed
+    return ActivationMemory(_WIDE * stage.channels * stage.tokens if is_other else 0)
 
 
 def _embedding(model: Outline, setting: Setting) -> ActivationMemory:

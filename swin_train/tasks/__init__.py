@@ -3,7 +3,7 @@
 from swin_train.config import Config
 from swin_train.errors import UserError
 from swin_train.models.outline import check_is_trained
-from swin_train.tasks.classification import Classification
+from swin_train.tasks.classification import Classification, ClassificationLoss
 
 TASKS = {
     "swin": Classification,
@@ -27,4 +27,4 @@ def build_task(cfg: Config, *, need_train: bool = True) -> Classification:
     return TASKS[cfg.MODEL.TYPE](cfg, need_train=need_train)
 
 
-__all__ = ["TASKS", "Classification", "build_task"]
+__all__ = ["TASKS", "Classification", "ClassificationLoss", "build_task"]

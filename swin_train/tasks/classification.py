@@ -19,7 +19,38 @@ def at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-class Classification:
+class ClassificationLoss:
+    """The loss of a classifier, which needs no data."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.cfg = cfg
+        weights = cfg.TRAIN.CLASS_WEIGHTS
+        self._class_weights = torch.tensor(weights) if weights else None
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of every image of ``batch``, shape [B], in float32 or wider.
+
+        Labels are smoothed by ``MODEL.LABEL_SMOOTHING``; mixed targets come smoothed already. ``bce`` is
+        the mean over the classes of the binary cross-entropies (Wightman et al. 2021).
+        """
+        logits = at_least_float32(model(batch.images, drop_path_keys=batch.drop_path_keys))
+        smoothing, targets = self.cfg.MODEL.LABEL_SMOOTHING, batch.targets
+        is_mixed = targets.is_floating_point()
+        if is_mixed:
+            targets = targets.to(logits.dtype)
+        weight = None if self._class_weights is None else self._class_weights.to(logits)
+        if self.cfg.TRAIN.LOSS == "bce":
+            if not is_mixed:
+                targets = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+                targets = targets * (1 - smoothing) + smoothing / logits.shape[1]
+            losses = F.binary_cross_entropy_with_logits(logits, targets, weight=weight, reduction="none")
+            return losses.mean(dim=1)
+        if is_mixed:
+            smoothing = 0.0
+        return F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none")
+
+
+class Classification(ClassificationLoss):
     """Data, model, loss and metrics of a classifier.
 
     Raises:
@@ -28,12 +59,10 @@ class Classification:
     """
 
     def __init__(self, cfg: Config, *, need_train: bool = True) -> None:
-        self.cfg = cfg
+        super().__init__(cfg)
         self.train_data, self.val_data = open_datasets(cfg, need_train=need_train)
         self.class_names: tuple[str, ...] = tuple(self.val_data.classes)
         self._check_classes()
-        weights = cfg.TRAIN.CLASS_WEIGHTS
-        self._class_weights = torch.tensor(weights) if weights else None
 
     @property
     def num_classes(self) -> int:
@@ -60,28 +89,6 @@ class Classification:
     def build_eval_feed(self, rank: int, world_size: int, device: torch.device) -> EvalFeed:
         """Return one process's share of the validation images."""
         return build_eval_feed(self.cfg, self.val_data, rank=rank, world_size=world_size, device=device)
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the loss of every image of ``batch``, shape [B], in float32 or wider.
-
-        Labels are smoothed by ``MODEL.LABEL_SMOOTHING``; mixed targets come smoothed already. ``bce`` is
-        the mean over the classes of the binary cross-entropies (Wightman et al. 2021).
-        """
-        logits = at_least_float32(model(batch.images, drop_path_keys=batch.drop_path_keys))
-        smoothing, targets = self.cfg.MODEL.LABEL_SMOOTHING, batch.targets
-        is_mixed = targets.is_floating_point()
-        if is_mixed:
-            targets = targets.to(logits.dtype)
-        weight = None if self._class_weights is None else self._class_weights.to(logits)
-        if self.cfg.TRAIN.LOSS == "bce":
-            if not is_mixed:
-                targets = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
-                targets = targets * (1 - smoothing) + smoothing / logits.shape[1]
-            losses = F.binary_cross_entropy_with_logits(logits, targets, weight=weight, reduction="none")
-            return losses.mean(dim=1)
-        if is_mixed:
-            smoothing = 0.0
-        return F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none")
 
     def _check_classes(self) -> None:
         cfg, found = self.cfg, self.num_classes

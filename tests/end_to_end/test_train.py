@@ -227,6 +227,7 @@ def test_frozen_stages_do_not_move_and_have_no_optimizer_state(tiny_opts):
         {"AMP_DTYPE": "bf16"},
         {"AMP_DTYPE": "fp16", "TRAIN__EMA_DECAY": 0.99},
         {"TRAIN__USE_CHECKPOINT": True, "MODEL__SWIN__APE": True},
+        {"TRAIN__CHECKPOINT_STAGES": [0]},
         {"TRAIN__ACCUMULATION_STEPS": 2, "DATA__BATCH_SIZE": 4},
     ],
     ids=lambda changes: " ".join(f"{key.split('__')[-1]}={value}" for key, value in changes.items()),

@@ -13,6 +13,7 @@ from swin_train.cli import (
     convert,
     describe,
     evaluate,
+    fit,
     prepare_data,
     train,
     verify_data,
@@ -46,6 +47,8 @@ def test_a_command_of_the_readme_is_accepted(arguments, tmp_path, monkeypatch):
             assert convert.parser().read(rest).to
         case ["eval", *rest]:
             assert evaluate.parser().read_config(rest).DATA.DATA_PATH
+        case ["fit", *rest]:
+            assert fit.parser().read_config(rest).is_training
         case ["build-native"]:
             pass  # it has no arguments; tests/unit/cli runs it
         case ["prepare-data", *rest]:

@@ -110,6 +110,13 @@ class Config(Section):
         return _CLASSES_OF.get(self.DATA.DATASET, self.MODEL.NUM_CLASSES)
 
     @property
+    def checkpoint_stages(self) -> tuple[int, ...]:
+        """The stages whose blocks are computed again in the backward pass, in rising order."""
+        if self.TRAIN.USE_CHECKPOINT:
+            return tuple(range(len(self.MODEL.selected.DEPTHS)))
+        return tuple(sorted(self.TRAIN.CHECKPOINT_STAGES))
+
+    @property
     def amp_enabled(self) -> bool:
         """Whether mixed precision is asked for, by AMP_ENABLE and the older AMP_OPT_LEVEL together."""
         return self.AMP_ENABLE and self.AMP_OPT_LEVEL != "O0"

@@ -57,6 +57,9 @@ class Train(Section):
         ge=0,
     )
     USE_CHECKPOINT: bool = opt(False, "Save memory by computing each block's activations again in backward.")
+    CHECKPOINT_STAGES: tuple[int, ...] = opt(
+        (), "The same for the blocks of these stages alone, from 0; USE_CHECKPOINT is all of them.", ge=0
+    )
     MAX_BAD_STEPS: int = opt(
         10,
         "Updates among the last 1,000 that may be left out because a gradient was not finite, before the run stops."

@@ -118,9 +118,18 @@ def test_the_memory_follows_the_flags(capsys: pytest.CaptureFixture[str]) -> Non
 
     assert "64 images x" in plain
     assert "parameters, 26,796,064 of them trained\n" in frozen
-    assert "one block at a time is computed again\n" in again
+    assert "blocks of all stages are computed again\n" in again
     assert "estimate for one process on the CPU\n" in on_cpu
     assert "products in float32, attention spelled out;" in on_cpu
+
+
+def test_the_stages_that_are_computed_again_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = ["--opts", "TRAIN.CHECKPOINT_STAGES", "[1, 0]"]
+
+    told = json.loads(describe(capsys, TINY, "--json", *stages))
+
+    assert told["training_memory"]["checkpointing"] == [0, 1]
+    assert "blocks of stage 0, 1 are computed again\n" in describe(capsys, TINY, *stages)
 
 
 def test_classes_are_those_of_the_data_set(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,19 @@ def problems_of(*overrides: Any) -> str:
             " the 768 channels of stage 3 cannot be divided among 25 heads",
         ),
         (
+            ["TRAIN.CHECKPOINT_STAGES", [0, 4]],
+            "TRAIN.CHECKPOINT_STAGES is [0, 4]; the model has the stages 0, 1, 2, 3",
+        ),
+        (
+            ["TRAIN.CHECKPOINT_STAGES", [0, 0]],
+            "TRAIN.CHECKPOINT_STAGES is [0, 0]; it names a stage twice",
+        ),
+        (
+            ["TRAIN.CHECKPOINT_STAGES", [0], "TRAIN.USE_CHECKPOINT", True],
+            "TRAIN.CHECKPOINT_STAGES is [0];"
+            " TRAIN.USE_CHECKPOINT is True, which is all stages; give one of the two",
+        ),
+        (
             ["DATA.MEAN", [0.5]],
             "DATA.MEAN is [0.5]; it must hold one number per channel, and MODEL.SWIN.IN_CHANS is 3",
         ),
@@ -270,3 +283,20 @@ def test_no_configuration_of_the_project_sets_a_key_that_does_nothing(
         load_config(name)
 
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stages"),
+    [
+        ([], ()),
+        (["TRAIN.USE_CHECKPOINT", True], (0, 1, 2, 3)),
+        (["TRAIN.CHECKPOINT_STAGES", [2, 0]], (0, 2)),
+        (
+            ["TRAIN.USE_CHECKPOINT", False, "TRAIN.CHECKPOINT_STAGES", [1]],
+            (1,),
+        ),  # on top of a BASE that says True
+        (["TRAIN.USE_CHECKPOINT", True, "TRAIN.CHECKPOINT_STAGES", [0, 1, 2, 3]], (0, 1, 2, 3)),
+    ],
+)
+def test_the_two_keys_of_checkpointing_say_one_thing(overrides: list[Any], stages: tuple[int, ...]) -> None:
+    assert load_config(None, overrides).checkpoint_stages == stages
