@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from ranks import Ranks
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -124,6 +125,31 @@ def _main_command() -> Callable[..., list[str]]:
 @pytest.fixture(name="main_environment")
 def _main_environment() -> Callable[..., dict[str, str]]:
     return main_environment
+
+
+@pytest.fixture(scope="session")
+def _rank_server(_own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    ranks = Ranks(tmp_path_factory.mktemp("ranks"))
+    yield ranks
+    ranks.close()
+
+
+@pytest.fixture
+def ranks(_rank_server: Ranks) -> Iterator[Ranks]:
+    """Starts main.py in several processes within a second; see ``ranks.py``. None of them outlives the test."""
+    yield _rank_server
+    _rank_server.kill()
+
+
+@pytest.fixture
+def several_opts(tiny_opts: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """Give main.py's arguments of a tiny run of several processes: 4 images each, 8 an update, 5 updates an epoch."""
+
+    def arguments(**changes: object) -> list[str]:
+        changes = {"DATA__BATCH_SIZE": 4, "TRAIN__GLOBAL_BATCH": 8, "AUG__MIX_GROUP": 2, **changes}
+        return ["--cfg", "swin_tiny_patch4_window7_224", "--opts", *tiny_opts(**changes)]
+
+    return arguments
 
 
 @pytest.fixture(name="shape_of")
