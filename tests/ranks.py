@@ -59,6 +59,11 @@ class Job:
         self._ranks._listen(0)
         return [rank for rank in range(len(self._pids)) if rank not in self._ended]
 
+    def status(self, rank: int) -> int | None:
+        """Return how a rank ended, as in its ``RankResult``; None while it runs."""
+        self._ranks._listen(0)
+        return self._ended[rank][0] if rank in self._ended else None
+
     def output(self, rank: int, stream: str = "stderr") -> str:
         """Return what a rank has said so far on ``stdout`` or ``stderr``."""
         return (self._folder / f"{rank}.{stream}").read_text(errors="replace")
