@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from ranks import Ranks, clean_environment
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -106,9 +106,7 @@ def main_command(*arguments: str, processes: int = 0) -> list[str]:
 
 def main_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Return an environment without traces of an outer launcher, one thread a process."""
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    clean = {name: value for name, value in os.environ.items() if name not in names}
-    return {**clean, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **(extra or {})}
+    return clean_environment() | (extra or {})
 
 
 @pytest.fixture(name="run_main")
@@ -124,6 +122,31 @@ def _main_command() -> Callable[..., list[str]]:
 @pytest.fixture(name="main_environment")
 def _main_environment() -> Callable[..., dict[str, str]]:
     return main_environment
+
+
+@pytest.fixture(scope="session")
+def _rank_server(_own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    ranks = Ranks(tmp_path_factory.mktemp("ranks"))
+    yield ranks
+    ranks.close()
+
+
+@pytest.fixture
+def ranks(_rank_server: Ranks) -> Iterator[Ranks]:
+    """Starts main.py in several processes within a second; see ``ranks.py``. None of them outlives the test."""
+    yield _rank_server
+    _rank_server.kill()
+
+
+@pytest.fixture
+def several_opts(tiny_opts: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """Give main.py's arguments of a tiny run of several processes: 4 images each, 8 an update, 5 updates an epoch."""
+
+    def arguments(**changes: object) -> list[str]:
+        changes = {"DATA__BATCH_SIZE": 4, "TRAIN__GLOBAL_BATCH": 8, "AUG__MIX_GROUP": 2, **changes}
+        return ["--cfg", "swin_tiny_patch4_window7_224", "--opts", *tiny_opts(**changes)]
+
+    return arguments
 
 
 @pytest.fixture(name="shape_of")

@@ -1,16 +1,13 @@
 """Several processes: the same numbers as one, and no run lost."""
 
-import hashlib
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from ranks import RankResult
+from state_digest import newest_state, state_digest
 
 
 def losses(folder: Path) -> list[float]:
@@ -18,38 +15,22 @@ def losses(folder: Path) -> list[float]:
     return [record["loss"] for record in lines if record["kind"] == "train"]
 
 
-def final_state(folder: Path) -> str:
-    last = sorted((folder / "checkpoints").glob("step-*"))[-1]
-    return last.name + hashlib.sha256((last / "state.safetensors").read_bytes()).hexdigest()
-
-
 def own_traceback(stderr: str) -> list[str]:
     """Return the lines of tracebacks that lead through the package; torchrun adds one of its own."""
     return re.findall(r'File ".*swin_train/.*', stderr)
 
 
-def check(result: subprocess.CompletedProcess[str]) -> None:
-    assert result.returncode == 0, result.stderr[-4000:]
+def check(results: list[RankResult]) -> None:
+    assert [result.status for result in results] == [0] * len(results), results[0].stderr[-4000:]
 
 
-@pytest.fixture
-def opts(tiny_opts):
-    """Give the overrides as main.py's arguments, with 4 images a process, 8 an update."""
-
-    def arguments(**changes):
-        changes = {"DATA__BATCH_SIZE": 4, "TRAIN__GLOBAL_BATCH": 8, "AUG__MIX_GROUP": 2, **changes}
-        return ["--cfg", "swin_tiny_patch4_window7_224", "--opts", *tiny_opts(**changes)]
-
-    return arguments
-
-
-def test_one_and_two_processes_train_alike(opts, run_main, tmp_path):
+def test_one_and_two_processes_train_alike(several_opts, ranks, tmp_path):
     """With mixing and stochastic depth on: their draws belong to the images, not to the processes.
 
     One process makes an update in two steps of four images, two processes each in two steps of two.
     """
-    check(run_main(*opts(TAG="one")))
-    check(run_main(*opts(TAG="two", DATA__BATCH_SIZE=2), processes=2))
+    check(ranks.run(1, several_opts(TAG="one")))
+    check(ranks.run(2, several_opts(TAG="two", DATA__BATCH_SIZE=2)))
     assert "2 process(es) x 2 accumulation step(s)" in (tmp_path / "output/tiny/two/log.txt").read_text()
 
     one, two = (losses(tmp_path / "output/tiny" / tag) for tag in ("one", "two"))
@@ -57,73 +38,75 @@ def test_one_and_two_processes_train_alike(opts, run_main, tmp_path):
     assert two == pytest.approx(one, rel=1e-4)  # float32 sums in another order, over 10 updates
 
 
-def test_a_killed_run_ends_bit_identical(opts, run_main, main_command, main_environment, tmp_path):
+def test_a_killed_run_ends_bit_identical(several_opts, ranks, tmp_path):
     recipe = {"SAVE_STEPS": 3, "TRAIN__EPOCHS": 4, "TRAIN__EMA_DECAY": 0.9}
-    check(run_main(*opts(**recipe, TAG="undisturbed"), processes=2))
+    check(ranks.run(2, several_opts(**recipe, TAG="undisturbed")))
 
     killed = tmp_path / "output/tiny/killed"
-    command = main_command(*opts(**recipe, TAG="killed"), processes=2)
-    with subprocess.Popen(
-        command,
-        env=main_environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        deadline = time.monotonic() + 60
-        while not (killed / "checkpoints/step-00000006").is_dir():  # the second epoch is under way
-            assert process.poll() is None, "the run ended by itself"
-            assert time.monotonic() < deadline, "the run does not get anywhere"
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
+    job = ranks.start(2, several_opts(**recipe, TAG="killed"))
+    job.until((killed / "checkpoints/step-00000006").is_dir)  # the second epoch is under way
+    job.kill()
     assert not (killed / "checkpoints/step-00000020").exists(), "killed too late to prove anything"
-    check(run_main(*opts(**recipe, TAG="killed"), processes=2))
+    check(ranks.run(2, several_opts(**recipe, TAG="killed")))
 
-    assert final_state(killed) == final_state(tmp_path / "output/tiny/undisturbed")
+    last, expected = newest_state(killed), newest_state(tmp_path / "output/tiny/undisturbed")
+    assert last.name == expected.name == "step-00000020"
+    assert state_digest(last) == state_digest(expected)
 
 
-def test_a_run_goes_on_with_another_number_of_processes(opts, run_main, tmp_path):
-    check(run_main(*opts(TRAIN__GLOBAL_BATCH=0), processes=2))
-    check(run_main(*opts(TRAIN__GLOBAL_BATCH=0, TRAIN__EPOCHS=3)))
+def test_a_run_goes_on_with_another_number_of_processes(several_opts, ranks, tmp_path):
+    check(ranks.run(2, several_opts(TRAIN__GLOBAL_BATCH=0)))
+    check(ranks.run(1, several_opts(TRAIN__GLOBAL_BATCH=0, TRAIN__EPOCHS=3)))
 
     log = (tmp_path / "output/tiny/default/log.txt").read_text()
     assert "8 images an update = 2 process(es) x 1 accumulation step(s)" in log
     assert "8 images an update = 1 process(es) x 2 accumulation step(s)" in log
 
 
-def test_evaluation_is_the_same_on_any_number_of_processes(opts, run_main, tmp_path):
-    check(run_main(*opts()))
+def test_evaluation_is_the_same_on_any_number_of_processes(several_opts, ranks, tmp_path):
+    check(ranks.run(1, several_opts()))
     checkpoint = str(tmp_path / "output/tiny/default/weights/last.safetensors")
 
-    results = [
-        run_main("--eval", "--resume", checkpoint, *opts(), processes=processes) for processes in (0, 2, 3)
-    ]
-
     lines = []
-    for result in results:
-        check(result)
-        lines += result.stdout.splitlines()
+    for processes in (1, 2, 3):
+        results = ranks.run(processes, ["--eval", "--resume", checkpoint, *several_opts()])
+        check(results)
+        lines += [line for result in results for line in result.stdout.splitlines()]
+
     assert len(lines) == 3  # one a run, by the main process
     assert lines[0] == lines[1] == lines[2]
     assert "(20 images)" in lines[0]
 
 
-def test_a_mistake_is_said_by_every_process_without_a_traceback(opts, run_main):
-    result = run_main(*opts(DATA__DATA_PATH="/nowhere"), processes=2)
+def test_a_mistake_is_said_by_every_process_without_a_traceback(several_opts, ranks):
+    results = ranks.run(2, several_opts(DATA__DATA_PATH="/nowhere"))
 
-    assert result.returncode != 0
-    assert "[rank 0] error: " in result.stderr
-    assert "/nowhere" in result.stderr
-    assert not own_traceback(result.stderr)
+    for rank, result in enumerate(results):
+        assert result.status == 2
+        assert f"[rank {rank}] error: " in result.stderr
+        assert "/nowhere" in result.stderr
+        assert not own_traceback(result.stderr)
 
 
-def test_a_mistake_of_one_process_ends_all_without_a_traceback(opts, run_main, digits, tmp_path):
-    """Only the process that gets the damaged image sees it; the other one finds its peer gone, or is ended."""
+def test_a_mistake_of_one_process_ends_all_without_a_traceback(several_opts, ranks, digits, tmp_path):
+    """Only the process that gets the damaged image sees it; the other one finds its peer gone."""
     data = Path(shutil.copytree(digits, tmp_path / "data"))
     (data / "train/digit_1/3.png").write_bytes(b"not an image")
 
-    result = run_main(*opts(DATA__DATA_PATH=str(data), DATA__MAX_BAD_IMAGES=0), processes=2)
+    results = ranks.run(2, several_opts(DATA__DATA_PATH=str(data), DATA__MAX_BAD_IMAGES=0))
 
-    assert result.returncode != 0
-    assert len(re.findall(r"\[rank [01]\] error: train/digit_1/3.png: ", result.stderr)) == 1
-    assert not own_traceback(result.stderr)
+    assert sorted(result.status for result in results) == [1, 5]
+    stderr = results[0].stderr + results[1].stderr
+    assert len(re.findall(r"\[rank [01]\] error: train/digit_1/3.png: ", stderr)) == 1
+    assert not own_traceback(stderr)
+
+
+def test_torchrun_trains_like_the_ranks_of_these_tests(several_opts, ranks, run_main, tmp_path):
+    """The ranks are forked here for speed; this shows that it makes no difference."""
+    check(ranks.run(2, several_opts(TAG="forked")))
+
+    result = run_main(*several_opts(TAG="torchrun"), processes=2)
+
+    assert result.returncode == 0, result.stderr[-4000:]
+    states = [newest_state(tmp_path / "output/tiny" / tag) for tag in ("forked", "torchrun")]
+    assert state_digest(states[0]) == state_digest(states[1])
