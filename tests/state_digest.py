@@ -1,14 +1,13 @@
 """One number for a training state, whatever files it is spread over."""
 
 import hashlib
-import warnings
 from pathlib import Path
 
 import torch
-import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint import HuggingFaceStorageReader
+from torch import Tensor
 
 from swin_train.weights.manifest import verify_folder
+from swin_train.weights.stored_tensors import StoredTensors
 
 
 def state_digest(folder: Path) -> str:
@@ -27,14 +26,10 @@ def state_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def read_state(folder: Path) -> dict[str, torch.Tensor]:
+def read_state(folder: Path) -> dict[str, Tensor]:
     """Return all tensors of a step folder, put together from its shards."""
-    described = HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
-    tensors = {name: torch.empty(fact.size, dtype=fact.properties.dtype) for name, fact in described.items()}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # which is what is meant
-        dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
-    return tensors
+    stored = StoredTensors(folder)
+    return stored.read(list(stored.meta))
 
 
 def newest_state(run: Path) -> Path:

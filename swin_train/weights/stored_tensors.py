@@ -4,7 +4,6 @@ Its native format runs code when it is read. Its Hugging Face writer and reader 
 damaged nor a missing file, so that whoever reads has held the folder against its manifest before.
 """
 
-import hashlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -53,15 +52,6 @@ class StoredTensors:
         tensors = {name: torch.empty_like(self.meta[name], device="cpu") for name in names}
         self.read_into(tensors)
         return tensors
-
-    def digest(self) -> str:
-        """SHA-256 of the names, types, shapes and values of all tensors, in whatever files and parts they lie."""
-        total = hashlib.sha256()
-        for name in sorted(self.meta):
-            tensor = self.read([name])[name]
-            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            total.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return total.hexdigest()
 
 
 def _reader(folder: Path) -> HuggingFaceStorageReader:

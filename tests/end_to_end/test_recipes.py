@@ -5,11 +5,11 @@ import runpy
 from pathlib import Path
 
 import pytest
+from state_digest import state_digest
 
 import swin_train.engine.epoch
 from swin_train import load_config, train
 from swin_train.config.paths import configs_folder
-from swin_train.weights.stored_tensors import StoredTensors
 
 REPO = Path(__file__).resolve().parents[2]
 RECIPES = sorted(path.stem for path in (configs_folder() / "demo/recipes").glob("*.yaml"))
@@ -72,7 +72,5 @@ def test_a_run_of_all_recipes_that_can_go_together_resumes_bit_identical(tiny_op
             train(load_config(None, tiny_opts(**recipe)))
     resumed = train(load_config(None, tiny_opts(**recipe, DATA__NUM_WORKERS=1))).folder
 
-    one, other = (
-        StoredTensors(folder / "checkpoints/step-00000008").digest() for folder in (undisturbed, resumed)
-    )
+    one, other = (state_digest(folder / "checkpoints/step-00000008") for folder in (undisturbed, resumed))
     assert one == other

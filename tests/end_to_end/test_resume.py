@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from state_digest import newest_state, state_digest
 
 import swin_train.engine.checkpoint
 import swin_train.engine.epoch
 from swin_train import load_config, train
 from swin_train.errors import UserError
-from swin_train.weights.stored_tensors import StoredTensors
 
 
 class Stop(Exception):
@@ -32,8 +32,8 @@ def stop_before(monkeypatch, step):
 
 def final_state(folder):
     """The last training state's name and digest: model, averaged model and optimizer."""
-    last = sorted((folder / "checkpoints").glob("step-*"))[-1]
-    return last.name, StoredTensors(last).digest()
+    last = newest_state(folder)
+    return last.name, state_digest(last)
 
 
 RECIPE = {"TRAIN__EMA_DECAY": 0.9, "MODEL__DROP_RATE": 0.1, "SAVE_STEPS": 2}

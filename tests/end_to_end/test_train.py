@@ -6,23 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from state_digest import read_state
 
 from swin_train import evaluate, load_config, train
 from swin_train.config import output_dir
 from swin_train.engine.throughput import throughput
 from swin_train.errors import NumericsError, UserError
-from swin_train.weights.stored_tensors import StoredTensors
 
 
 def records(folder, kind):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [record for record in lines if record["kind"] == kind]
-
-
-def stored(folder):
-    """Every tensor of a training state."""
-    state = StoredTensors(folder)
-    return state.read(list(state.meta))
 
 
 def steps(folder):
@@ -205,7 +199,7 @@ def test_frozen_stages_do_not_move_and_have_no_optimizer_state(tiny_opts):
     )
 
     before = load_file(best)
-    after = stored(tuned.folder / "checkpoints/step-00000010")
+    after = read_state(tuned.folder / "checkpoints/step-00000010")
     frozen = [name for name in before if name.startswith(("patch_embed.", "layers.0.blocks."))]
     assert frozen
     assert all(torch.equal(before[name], after[f"model.{name}"]) for name in frozen)
@@ -238,7 +232,7 @@ def test_every_kind_of_run_trains(tiny_opts, changes):
     losses = [record["loss"] for record in records(summary.folder, "train")]
     assert len(losses) == 10
     assert all(loss is not None and loss < 10 for loss in losses)
-    first, last = (stored(path) for path in steps(summary.folder))
+    first, last = (read_state(path) for path in steps(summary.folder))
     assert all(not torch.equal(first[name], last[name]) for name in first if name.startswith("model."))
 
 
