@@ -17,7 +17,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -174,10 +173,3 @@ def drift(state: Any) -> None:
 def slow(seconds: float) -> None:
     """Make every update take at least ``seconds``, so that a signal from outside finds the run under way."""
     _before(_STEP, lambda *_, **__: True, sleep(seconds), None, None)
-
-
-def collective_timeout(seconds: float) -> None:
-    """Let every collective fail after ``seconds``, in place of the half hour of gloo."""
-    import torch.distributed as dist
-
-    dist.init_process_group = functools.partial(dist.init_process_group, timeout=timedelta(seconds=seconds))

@@ -224,6 +224,16 @@ def _mode_is_possible(cfg: Config) -> Findings:
         yield "EVAL_MODE", f"--eval needs the checkpoint to evaluate: give --resume PATH{given}"
 
 
+def _optimizer_can_be_spread(cfg: Config) -> Findings:
+    name = cfg.TRAIN.OPTIMIZER.NAME
+    if cfg.DIST.STRATEGY != "ddp" and name.lower() not in ("adamw", "sgd"):
+        yield (
+            "TRAIN.OPTIMIZER.NAME",
+            "it is not known to work on parameters that are spread over processes: take adamw or sgd, or"
+            " DIST.STRATEGY ddp",
+        )
+
+
 _MODE = ("EVAL_MODE", "THROUGHPUT_MODE")
 
 # Each rule, and the keys that it reads although what it finds may not name them.
@@ -243,5 +253,6 @@ _RULES: dict[Callable[[Config], Findings], tuple[str, ...]] = {
     _freeze_is_known: ("TYPE", "DEPTHS"),
     _checkpointed_stages_exist: ("TYPE", "DEPTHS", "USE_CHECKPOINT"),
     _weights_match_classes: (),
+    _optimizer_can_be_spread: ("STRATEGY", "NAME"),
     _mode_is_possible: (*_MODE, "RESUME"),
 }

@@ -1,0 +1,175 @@
+"""However a run is spread over processes: the same images, the same numbers, the same state."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ranks import Ranks
+from safetensors.torch import load_file
+from state_digest import newest_state, read_state, state_digest
+
+# 20 updates of the small model, with everything on that draws or averages.
+RECIPE = {
+    "TRAIN__EPOCHS": 4,
+    "TRAIN__EMA_DECAY": 0.9,
+    "DATA__BATCH_SIZE": 2,
+    "SAVE_STEPS": 10,
+    "SAVE_KEEP": 20,
+}
+SPREADS = {
+    "ddp 2": (2, {}),
+    "ddp 4": (4, {}),
+    "fsdp 2": (2, {"DIST__STRATEGY": "fsdp"}),
+    "fsdp 4": (4, {"DIST__STRATEGY": "fsdp"}),
+    "hsdp 2x2": (4, {"DIST__STRATEGY": "hsdp", "DIST__SHARD_SIZE": 2}),
+}
+# Sums over processes in another order. Losses of 20 updates: the rounding of each goes into the next.
+BOUNDS = {"fp32": 1e-6, "fp64": 1e-12}
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [record["loss"] for record in lines if record["kind"] == "train"]
+
+
+def metrics(run: Path, kind: str, *names: str) -> list[list[float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [[record[name] for name in names] for record in lines if record["kind"] == kind]
+
+
+@pytest.fixture
+def run(several_opts: Callable, ranks: Ranks, tmp_path: Path) -> Callable[..., Path]:
+    """Trains on some processes and returns the folder of the run."""
+
+    def train(world_size: int, tag: str, **changes: Any) -> Path:
+        results = ranks.run(world_size, several_opts(**RECIPE | changes, TAG=tag))
+        assert [result.status for result in results] == [0] * world_size, results[0].stderr[-3000:]
+        return tmp_path / "output/tiny" / tag
+
+    return train
+
+
+@pytest.mark.parametrize("family", ["swin", "swinv2"])
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_every_spread_trains_as_one_process_does(
+    run: Callable, shape_of: Callable, precision: str, family: str
+) -> None:
+    """Losses, gradient norms and evaluations; both kinds of weights, by a tolerance of their own."""
+    shape = {name.replace(".", "__"): value for name, value in shape_of(family).items()}
+    one = run(1, "one", AMP_DTYPE=precision, **shape)
+    chosen = SPREADS if family == "swin" else {name: SPREADS[name] for name in ("fsdp 2", "hsdp 2x2")}
+    assert len(losses(one)) == 20
+    for name, (world_size, changes) in chosen.items():
+        spread = run(world_size, name.replace(" ", "-"), AMP_DTYPE=precision, **shape, **changes)
+
+        assert losses(spread) == pytest.approx(losses(one), rel=BOUNDS[precision]), name
+        for pair in zip(
+            metrics(spread, "val", "loss", "ema_loss"), metrics(one, "val", "loss", "ema_loss"), strict=True
+        ):
+            assert pair[0] == pytest.approx(pair[1], rel=BOUNDS[precision]), name
+        expected = read_state(newest_state(one))
+        found = read_state(newest_state(spread))
+        assert found.keys() == expected.keys()
+        if precision == "fp64":  # in float32 Adam turns the rounding of gradients near zero into whole steps
+            for tensor, value in expected.items():
+                torch.testing.assert_close(found[tensor], value, rtol=1e-9, atol=1e-12)
+
+
+def test_a_state_is_bit_identical_across_every_reshard(
+    several_opts: Callable, ranks: Ranks, tmp_path: Path
+) -> None:
+    """Saved by one spread, resumed by each other one, and saved again before anything is changed.
+
+    The first launch is stopped behind the last update of an epoch, the others as its evaluation begins.
+    """
+
+    def save(world_size: int, tag: str, prelude: str, **changes: Any) -> Path:
+        opts = several_opts(**RECIPE | changes, TAG=tag)
+        results = ranks.run(world_size, opts, prelude=f"import faults, signal\n{prelude}")
+        assert [result.status for result in results] == [143] * world_size, results[0].stderr[-3000:]
+        return newest_state(tmp_path / "output/tiny" / tag)
+
+    source = save(1, "source", "faults.at(5, faults.kill(signal.SIGTERM))")
+    expected = state_digest(source)
+    names = ["fsdp 2", "ddp 2", "hsdp 2x2", "fsdp 4", "ddp 4", "fsdp 2", "hsdp 2x2", "ddp 2"]
+    for number, name in enumerate(names):
+        world_size, changes = SPREADS[name]
+        again = "faults.before_call('swin_train.engine.train.evaluate_model', faults.kill(signal.SIGTERM))"
+        source = save(world_size, str(number), again, MODEL__RESUME=str(source), **changes)
+
+        assert source.name == "step-00000005"
+        assert state_digest(source) == expected, name
+
+
+@pytest.mark.parametrize("spread", ["ddp 2", "fsdp 2", "hsdp 2x2"])
+def test_a_run_goes_on_bit_identical_after_a_stop_in_mid_epoch(
+    run: Callable, several_opts: Callable, ranks: Ranks, tmp_path: Path, spread: str
+) -> None:
+    world_size, changes = SPREADS[spread]
+    undisturbed = run(world_size, "undisturbed", **changes)
+    prelude = "import faults, signal; faults.at(8, faults.kill(signal.SIGTERM), rank=1)"
+
+    stopped = ranks.run(world_size, several_opts(**RECIPE | changes, TAG="stopped"), prelude=prelude)
+    assert [result.status for result in stopped] == [143] * world_size, stopped[0].stderr[-2000:]
+    resumed = run(world_size, "stopped", **changes)
+
+    assert state_digest(newest_state(resumed)) == state_digest(newest_state(undisturbed))
+
+
+@pytest.mark.parametrize("spread", ["fsdp 2", "hsdp 2x2"])
+def test_weights_for_use_elsewhere_are_whole(run: Callable, spread: str) -> None:
+    world_size, changes = SPREADS[spread]
+    folder = run(world_size, "sharded", **changes)
+
+    state = read_state(newest_state(folder))
+    last = load_file(folder / "weights/last.safetensors")
+    assert last
+    assert all(torch.equal(value, state[f"model.{name}"]) for name, value in last.items())
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_bf16_travels_where_it_is_asked_for(run: Callable, strategy: str) -> None:
+    """The gradients are rounded on their way, so the numbers differ, and only by that rounding."""
+    plain = run(2, "plain", DIST__STRATEGY=strategy)
+    rounded = run(2, "rounded", DIST__STRATEGY=strategy, DIST__REDUCE_DTYPE="bf16")
+
+    assert losses(rounded)[0] == losses(plain)[0]  # before the first update
+    assert losses(rounded) != losses(plain)
+    assert losses(rounded) == pytest.approx(losses(plain), rel=2e-2)  # bf16 has 8 bits
+
+
+def test_blocks_can_be_gathered_in_bf16(run: Callable) -> None:
+    plain = run(2, "plain", DIST__STRATEGY="fsdp", AMP_DTYPE="bf16")
+    rounded = run(2, "rounded", DIST__STRATEGY="fsdp", AMP_DTYPE="bf16", DIST__GATHER_DTYPE="bf16")
+
+    assert losses(rounded) == pytest.approx(losses(plain), rel=2e-2)  # bf16 has 8 bits
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"DIST__STRATEGY": "hsdp", "DIST__SHARD_SIZE": 3},
+            "DIST.SHARD_SIZE: 2 processes cannot be divided into groups of 3; choose a divisor of 2",
+        ),
+        (
+            {"DIST__STRATEGY": "fsdp", "DIST__GATHER_DTYPE": "bf16"},
+            "DIST.GATHER_DTYPE is bf16, but this run computes in torch.float32; set AMP_DTYPE bf16, or gather in fp32",
+        ),
+        (
+            {"DIST__STRATEGY": "fsdp", "TRAIN__OPTIMIZER__NAME": "lamb"},
+            "TRAIN.OPTIMIZER.NAME is lamb; it is not known to work on parameters that are spread over processes: take "
+            "adamw or sgd, or DIST.STRATEGY ddp",
+        ),
+    ],
+)
+def test_what_cannot_be_spread_is_said(
+    several_opts: Callable, ranks: Ranks, changes: dict[str, Any], message: str
+) -> None:
+    results = ranks.run(2, several_opts(**changes))
+
+    assert [result.status for result in results] == [2, 2]
+    assert message in results[0].stderr
