@@ -35,6 +35,7 @@ end = time.monotonic() + float(os.environ.get("FAKE_SECONDS", "0"))
 while not got and time.monotonic() < end:
     time.sleep(0.01)
 if got:
+    (here / "signals-begin").touch()
     time.sleep(float(os.environ.get("FAKE_MORE", "0.6")))
 if late:
     tell()
@@ -93,9 +94,17 @@ class Stage:
         return process.returncode, errors.splitlines()[-1]
 
     def wait_until_running(self) -> None:
+        """Wait until torchrun runs."""
+        self._wait_for("ready")
+
+    def wait_until_signalled(self) -> None:
+        """Wait until torchrun got its first signal."""
+        self._wait_for("signals-begin")
+
+    def _wait_for(self, name: str) -> None:
         deadline = time.monotonic() + 60
-        while not (self.folder / "ready").exists():
-            assert time.monotonic() < deadline
+        while not (self.folder / name).exists():
+            assert time.monotonic() < deadline, name
             time.sleep(0.01)
 
     def signals(self) -> str:

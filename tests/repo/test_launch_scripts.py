@@ -171,6 +171,7 @@ def test_a_signal_is_passed_on_once_and_waited_for(stage, name):
     with stage.launching(**environment) as process:
         stage.wait_until_running()
         process.send_signal(signal.Signals[name])
+        stage.wait_until_signalled()
         while not (stage.folder / "signals").exists():  # SLURM and people send more than one
             process.send_signal(signal.SIGTERM)
             time.sleep(0.1)
@@ -186,7 +187,7 @@ def test_a_second_interrupt_is_passed_on_too(stage):
     with stage.launching(FAKE_SECONDS="60", FAKE_MORE="2", FAKE_CODE="1") as process:
         stage.wait_until_running()
         process.send_signal(signal.SIGINT)
-        time.sleep(1)
+        stage.wait_until_signalled()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
 
