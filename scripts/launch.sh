@@ -78,16 +78,15 @@ python=${PYTHON:-python3}
 "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)' 2>/dev/null ||
     mistake "$python has no torch; activate its environment, or name another interpreter by PYTHON"
 
-hosts() { # HOST PORT: whether the nodes are to meet here: the address is this machine's, and nobody listens yet
-    "$python" - "$@" <<'EOF'
+is_here() { # HOST: whether an address of this machine has that name
+    "$python" - "$1" <<'EOF'
 import contextlib
 import socket
 import sys
 
 with contextlib.suppress(OSError):  # an unknown name is no name of this machine
-    for family, kind, protocol, _, address in socket.getaddrinfo(*sys.argv[1:], type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in socket.getaddrinfo(sys.argv[1], 0, type=socket.SOCK_STREAM):
         with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             sys.exit(0)
 sys.exit(1)
@@ -106,12 +105,15 @@ else
     host=${BASH_REMATCH[1]}
     port=${BASH_REMATCH[3]:-29400}
     plain=${host#[}
-    is_host=0
-    # torch compares names, and takes a node whose name is an alias for another one's.
-    if hosts "${plain%]}" "$port"; then is_host=1; fi
+    plain=${plain%]}
+    # torch compares names, and misses aliases and second interfaces; the head that nobody takes itself for ends the job.
+    case $plain in
+        localhost | 127.0.0.1 | ::1) role= ;; # several launchers on one machine: torch takes the first one
+        *) if is_here "$plain"; then role=is_host=1,; else role=is_host=0,; fi ;;
+    esac
     command+=(--nnodes "${option[nodes]}" --rdzv-backend c10d --rdzv-endpoint "$host:$port")
     command+=(--rdzv-id "${option[id]:-${SLURM_JOB_ID:-swin_train}}")
-    command+=(--rdzv-conf "is_host=$is_host,join_timeout=600,last_call_timeout=30,keep_alive_interval=5")
+    command+=(--rdzv-conf "${role}join_timeout=600,last_call_timeout=30,keep_alive_interval=5")
     [[ -z ${option[address]} ]] || command+=(--local-addr "${option[address]}")
 fi
 command+=(--max-restarts "${option[max-restarts]}" --monitor-interval 1)
@@ -193,7 +195,7 @@ if ((code == 0)); then
     exit 0
 fi
 # The rank that tells why may be on another node, and about to.
-if [[ -n $given ]] && ((most > 1)); then
+if [[ -n $given && -z $final ]] && ((most > 1)); then
     for ((i = 0; i < 50; i++)); do
         if read_exit_file; then break; fi
         sleep 0.2

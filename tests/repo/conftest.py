@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -85,7 +86,14 @@ class Stage:
         """Start launch.sh; its torchrun is the played one."""
         environment = self.environment(PYTHONPATH=str(self.folder / "modules"), **changes)
         command = [LAUNCH, *options, "--", "--cfg", "a b"]
-        return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            command,
+            env=environment,
+            text=True,
+            stderr=subprocess.PIPE,
+            # Ignored where the tests run in a shell's background, and bash cannot trap what it found ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
 
     def launch(self, *options: str, **changes: str) -> tuple[int, str]:
         """Run launch.sh to its end, and return its status and its last message."""

@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -65,17 +64,23 @@ def test_torch_knows_every_option():
     assert standalone.standalone
 
 
-def test_the_head_is_the_node_that_has_its_address_and_finds_the_port_free(stage):
-    def is_host(head: str) -> str:
-        return stage.value(shown("--nodes", "2", "--head", head), "--rdzv-conf").partition(",")[0]
+@pytest.mark.parametrize(
+    ("head", "role"),
+    [
+        ("127.0.0.2:29400", "is_host=1,"),
+        ("192.0.2.1", "is_host=0,"),  # an address of no machine
+        ("node1.invalid", "is_host=0,"),
+        ("[2001:db8::1]:29400", "is_host=0,"),
+        ("localhost:29400", ""),  # there may be several launchers: torch takes the first one
+        ("[::1]", ""),
+    ],
+)
+def test_the_head_is_the_node_that_has_its_address(stage, head, role):
+    words = shown("--nodes", "2", "--head", head)
 
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        assert is_host(f"127.0.0.1:{port}") == "is_host=0"  # another launcher here hosts
-    assert is_host(f"127.0.0.1:{port}") == "is_host=1"
-    assert is_host(f"192.0.2.1:{port}") == "is_host=0"  # an address of no machine
+    waits = "join_timeout=600,last_call_timeout=30,keep_alive_interval=5"
+    assert stage.value(words, "--rdzv-conf") == role + waits
+    assert stage.value(words, "--rdzv-endpoint") == (head if ":29400" in head else f"{head}:29400")
 
 
 def test_jobs_are_told_apart_by_slurms_id(stage):
