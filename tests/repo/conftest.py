@@ -14,7 +14,7 @@ REPO = Path(__file__).resolve().parents[2]
 LAUNCH = REPO / "scripts/launch.sh"
 REQUEUE = REPO / "scripts/slurm/requeue.sh"
 
-# Played as told by the environment: writes FAKE_TOLD as the exit file (FAKE_TELL_LATE: only at the end), waits for a
+# Played as told by the environment: writes FAKE_TOLD, and at the end FAKE_TOLD_AT_END, as the exit file, waits for a
 # signal or at most FAKE_SECONDS, FAKE_MORE for others, and ends with FAKE_CODE.
 TORCHRUN = """
 import json, os, pathlib, signal, sys, time
@@ -23,14 +23,12 @@ here, got = pathlib.Path(os.environ["FAKE"]), []
 for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
     signal.signal(number, lambda number, frame: got.append(signal.Signals(number).name))
 
-def tell():
-    if "FAKE_TOLD" in os.environ:
-        pathlib.Path(os.environ["SWIN_TRAIN_EXIT_FILE"]).write_text(os.environ["FAKE_TOLD"])
+def tell(name):
+    if name in os.environ:
+        pathlib.Path(os.environ["SWIN_TRAIN_EXIT_FILE"]).write_text(os.environ[name])
 
 (here / "call.json").write_text(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ)}))
-late = "FAKE_TELL_LATE" in os.environ
-if not late:
-    tell()
+tell("FAKE_TOLD")
 (here / "ready").touch()
 end = time.monotonic() + float(os.environ.get("FAKE_SECONDS", "0"))
 while not got and time.monotonic() < end:
@@ -38,8 +36,7 @@ while not got and time.monotonic() < end:
 if got:
     (here / "signals-begin").touch()
     time.sleep(float(os.environ.get("FAKE_MORE", "0.6")))
-if late:
-    tell()
+tell("FAKE_TOLD_AT_END")
 (here / "signals").write_text(" ".join(got))
 sys.exit(int(os.environ.get("FAKE_CODE", "0")))
 """

@@ -172,8 +172,8 @@ def test_what_an_earlier_launch_told_does_not_count(stage, tmp_path):
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
 def test_a_signal_is_passed_on_once_and_waited_for(stage, name):
-    environment = {"FAKE_TOLD": stage.told(143), "FAKE_TELL_LATE": "", "FAKE_CODE": "1", "FAKE_SECONDS": "60"}
-    with stage.launching(**environment) as process:
+    told = stage.told(143)
+    with stage.launching(FAKE_TOLD_AT_END=told, FAKE_CODE="1", FAKE_SECONDS="60") as process:
         stage.wait_until_running()
         process.send_signal(signal.Signals[name])
         stage.wait_until_signalled()
@@ -207,6 +207,16 @@ def test_what_a_restart_would_not_help_is_not_started_again(stage, status):
 
     assert stage.signals() == "SIGTERM"
     assert time.monotonic() - begin < 30
+
+
+@pytest.mark.parametrize("options", [ONE_NODE, TWO_NODES])
+def test_the_first_reason_not_to_start_again_stays(stage, tmp_path, options):
+    """Processes that are ended because of it may tell that they were ended."""
+    told = {"FAKE_TOLD": stage.told(5), "FAKE_TOLD_AT_END": stage.told(143)}
+    given = str(tmp_path / "exit.json")
+    assert (
+        stage.launch(*options, **told, FAKE_SECONDS="60", FAKE_CODE="1", SWIN_TRAIN_EXIT_FILE=given)[0] == 5
+    )
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def submit(stage, tmp_path):
 
 
 def test_slurms_warning_ends_in_a_requeue(stage, submit):
-    with submit(FAKE_SECONDS="60", FAKE_TOLD=stage.told(143), FAKE_TELL_LATE="", FAKE_CODE="1") as process:
+    with submit(FAKE_SECONDS="60", FAKE_TOLD_AT_END=stage.told(143), FAKE_CODE="1") as process:
         stage.wait_until_running()
         process.send_signal(signal.SIGTERM)
         errors = process.communicate(timeout=60)[1]
