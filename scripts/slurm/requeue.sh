@@ -23,7 +23,7 @@ job=${SLURM_JOB_ID:?requeue.sh: SLURM_JOB_ID is not set; this runs in a SLURM jo
 newest_step() { # print the step of the newest committed checkpoint, -1 where there is none
     local newest=-1 manifest step
     for manifest in "$run"/checkpoints/step-*/MANIFEST.json; do
-        [[ -f $manifest && $manifest =~ /step-([0-9]+)/MANIFEST.json$ ]] || continue
+        [[ $manifest =~ /step-([0-9]+)/MANIFEST.json$ ]] || continue
         step=$((10#${BASH_REMATCH[1]}))
         if ((step > newest)); then newest=$step; fi
     done
