@@ -1,8 +1,11 @@
 """The commands that README and docs/ show are commands that work."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,14 +25,24 @@ from swin_train.cli import (
 REPO = Path(__file__).resolve().parents[2]
 
 
-def commands() -> list[list[str]]:
-    """Return the arguments of every main.py command in the shell blocks of README and docs/."""
+def lines_of_shell() -> list[list[str]]:
+    """Return the words of every line in the shell blocks of README and docs/."""
     pages = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
     text = "\n".join(page.read_text() for page in pages)
     blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    split = [shlex.split(line, comments=True) for line in lines]
-    return [words[words.index("main.py") + 1 :] for words in split if "main.py" in words]
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def behind(word: str) -> list[list[str]]:
+    """Return what stands behind a word, in each line that has it."""
+    return [words[words.index(word) + 1 :] for words in lines_of_shell() if word in words]
+
+
+def commands() -> list[list[str]]:
+    """Return the arguments of every main.py command, those that a launcher gives it included."""
+    launched = [words[words.index("--") + 1 :] for words in behind("scripts/launch.sh")]
+    return [*behind("main.py"), *launched, *behind("scripts/slurm/train.sbatch")]
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
@@ -61,8 +74,16 @@ def test_a_command_of_the_readme_is_accepted(arguments, tmp_path, monkeypatch):
             assert train.flat_parser().read_config(arguments).DATA.DATA_PATH
 
 
+@pytest.mark.parametrize("words", behind("scripts/launch.sh"), ids=" ".join)
+def test_a_launch_of_the_documentation_is_accepted(words):
+    command = [REPO / "scripts/launch.sh", "--dry-run", *words]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHON": sys.executable})
+
+
 def test_the_readme_has_commands():
     assert len(commands()) >= 8
+    assert len(behind("scripts/launch.sh")) >= 4
+    assert behind("scripts/slurm/train.sbatch")
 
 
 def test_the_figures_of_the_demo_are_those_that_were_measured():

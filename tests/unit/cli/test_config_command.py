@@ -54,7 +54,12 @@ def test_check_warns_of_a_key_that_does_nothing(
     assert capsys.readouterr().out == "no problems in the configuration\n"
 
 
-@pytest.mark.parametrize("argv", [[], ["shwo"], ["help", "EPOCH"], ["help", "a", "b"], ["show"]])
+def test_folder_is_where_a_run_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "folder", *CFG, "--output", "/shared", "--tag", "x"]) == 0
+    assert capsys.readouterr().out == "/shared/swin_tiny_patch4_window7_224/x\n"
+
+
+@pytest.mark.parametrize("argv", [[], ["shwo"], ["help", "EPOCH"], ["help", "a", "b"], ["show"], ["folder"]])
 def test_a_mistake_is_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", *argv]) == 2
     assert capsys.readouterr().err.startswith("error: ")
