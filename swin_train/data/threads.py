@@ -13,7 +13,6 @@ from swin_train.data.images import Loaded
 from swin_train.data.sampler import BatchRequest
 from swin_train.errors import DataError
 
-_TIMEOUT_S = 300  # as for worker processes: a network disk that is gone
 _NAMED = 5  # images in a message
 _AT_ONCE = 2  # batches in preparation: one is drawn and laid out while the other is decoded
 
@@ -34,6 +33,7 @@ class Threads:
         images: turns a request into a batch; called from several threads at once.
         requests: which batches.
         prefetch: batches that are prepared ahead.
+        timeout_s: a batch that takes longer hangs.
     """
 
     def __init__(
@@ -41,10 +41,12 @@ class Threads:
         images: Images,
         requests: Sampler[BatchRequest],
         prefetch: int,
+        timeout_s: float,
     ) -> None:
         self._images = images
         self._requests = requests
         self._prefetch = prefetch
+        self._timeout_s = timeout_s
 
     def __iter__(self) -> Iterator[Loaded]:
         executor = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="batches")
@@ -61,11 +63,12 @@ class Threads:
 
     def _result(self, request: BatchRequest, future: "Future[Loaded | DataError]") -> Loaded:
         try:
-            loaded = future.result(_TIMEOUT_S)
+            loaded = future.result(self._timeout_s)
         except NotDone:
             raise DataError(
-                f"Data loading: a batch is not ready after {_TIMEOUT_S} s; it waits for one of {self._names(request)}. "
-                "Is the disk or the network that holds them gone?"
+                f"Data loading: no batch came for {self._timeout_s} s, which is DATA.TIMEOUT_S; waiting for one of "
+                f"{self._names(request)}. Is the disk or the network that holds them gone? Raise DATA.TIMEOUT_S where "
+                "it is only slow."
             ) from None
         if isinstance(loaded, DataError):
             raise loaded

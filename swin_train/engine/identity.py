@@ -29,6 +29,7 @@ _NOT_OF_THE_TRAINING = (
     *(
         "DATA.NUM_WORKERS",
         "DATA.PREFETCH",
+        "DATA.TIMEOUT_S",
         "DATA.PIN_MEMORY",
         "DATA.CACHE_MODE",
         "DATA.RAM_CACHE_GB",

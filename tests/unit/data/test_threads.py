@@ -5,7 +5,6 @@ import threading
 import pytest
 import torch
 
-from swin_train.data import threads
 from swin_train.data.formats.image_folder import ImageFolder
 from swin_train.data.images import Loaded
 from swin_train.data.sampler import BatchRequest, EvalSampler
@@ -29,7 +28,7 @@ class _Images:
 
 def test_batches_come_in_order_and_no_more_than_asked_for_are_prepared_ahead(source: ImageFolder) -> None:
     images = _Images(source)
-    batches = iter(Threads(images, EvalSampler(source.num_images, 1, 0, 2), prefetch=3))
+    batches = iter(Threads(images, EvalSampler(source.num_images, 1, 0, 2), prefetch=3, timeout_s=60))
 
     first = next(batches)
 
@@ -40,21 +39,21 @@ def test_batches_come_in_order_and_no_more_than_asked_for_are_prepared_ahead(sou
 
 
 def test_a_batch_that_never_comes_is_an_error_that_names_its_images(
-    source: ImageFolder, monkeypatch: pytest.MonkeyPatch
+    source: ImageFolder,
 ) -> None:
-    monkeypatch.setattr(threads, "_TIMEOUT_S", 0.2)
     images = _Images(source, hangs_at=1)
 
     with pytest.raises(
-        DataError, match=r"not ready after 0\.2 s; it waits for one of train/a/2\.png, train/a/3"
+        DataError,
+        match=r"no batch came for 0\.2 s, which is DATA\.TIMEOUT_S; waiting for one of train/a/2\.png, train/a/3",
     ):
-        list(Threads(images, EvalSampler(source.num_images, 1, 0, 2), prefetch=2))
+        list(Threads(images, EvalSampler(source.num_images, 1, 0, 2), prefetch=2, timeout_s=0.2))
     images.go_on.set()
 
 
 def test_an_abandoned_pass_prepares_nothing_more(source: ImageFolder) -> None:
     images = _Images(source)
-    batches = iter(Threads(images, EvalSampler(source.num_images, 1, 0, 1), prefetch=1))
+    batches = iter(Threads(images, EvalSampler(source.num_images, 1, 0, 1), prefetch=1, timeout_s=60))
     next(batches)
 
     del batches
