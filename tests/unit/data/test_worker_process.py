@@ -24,6 +24,7 @@ from swin_train.data.pipelines.exact import ExactEval, Normalize
 from swin_train.data.recipe.evaluation import EvalRecipe
 from swin_train.data.sampler import EvalSampler
 from swin_train.data.workers import WorkerOptions, Workers
+heard = set()
 
 def say(*words):
     print(*words, flush=True)
@@ -47,7 +48,6 @@ def children():
 
 """
 _HEAR = """
-heard = set()
 for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
     signal.signal(number, lambda number, frame: heard.add(number))
 """
@@ -133,6 +133,22 @@ def test_signals_to_the_whole_group_leave_the_workers_at_work(start_script: Star
     expected = [f"batch {number} {list(range(4 * number, 4 * number + 4))}" for number in range(6)]
     assert batches == expected[0 if before else 1 :]
     assert output.splitlines()[-1] == f"heard {' '.join(str(int(number)) for number in sorted(_SIGNALS))}"
+
+
+@pytest.mark.parametrize("number", _SIGNALS)
+def test_a_worker_ignores_what_would_end_a_process_that_does_not_listen(
+    start_script: Start, number: signal.Signals
+) -> None:
+    process = start_script(
+        _SETUP + _READ_ALL.replace("start()):", "start()):\n    say('workers', *children())")
+    )
+    for worker in line_of(process, "workers").split():
+        os.kill(int(worker), number)
+
+    output, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 0, errors
+    assert "batch 5" in output
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel for it")
