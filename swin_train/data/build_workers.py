@@ -48,7 +48,7 @@ def build_train_workers(
             pinned=_is_pinned(cfg, device),
             cache=DecodedCache(source, channels, cfg.DATA.RAM_CACHE_GB) if cfg.DATA.RAM_CACHE_GB else None,
         )
-        return Threads(images, sampler, cfg.DATA.PREFETCH)
+        return Threads(images, sampler, cfg.DATA.PREFETCH, cfg.DATA.TIMEOUT_S)
     if cfg.DATA.RAM_CACHE_GB:
         raise UserError(
             f"DATA.RAM_CACHE_GB is {cfg.DATA.RAM_CACHE_GB:g}, but images are prepared by {backend}; native alone keeps "
@@ -74,7 +74,7 @@ def build_eval_workers(
     if backend.name == "native":
         pinned = _is_pinned(cfg, device)
         images = NativeEval(source, channels, recipe, normalisation, _num_threads(cfg), pinned=pinned)
-        return Threads(images, sampler, cfg.DATA.PREFETCH)
+        return Threads(images, sampler, cfg.DATA.PREFETCH, cfg.DATA.TIMEOUT_S)
     pipeline: Pipeline = ExactEval(recipe, Normalize(cfg.DATA.MEAN, cfg.DATA.STD))
     if backend.name == "portable":
         pipeline = PortableEval(recipe, normalisation)
@@ -111,5 +111,6 @@ def _worker_options(cfg: Config, backend: Backend, device: torch.device) -> Work
         num_workers=cfg.DATA.NUM_WORKERS,
         prefetch=cfg.DATA.PREFETCH,
         pin_memory=_is_pinned(cfg, device),
+        timeout_s=cfg.DATA.TIMEOUT_S,
         batch_bytes=cfg.DATA.BATCH_SIZE * len(cfg.DATA.MEAN) * max(map(math.prod, sizes)) * bytes_per_value,
     )

@@ -57,7 +57,7 @@ class TrainImages:
         pipeline: from a decoded image to a view of it.
         channels: of an image, 1 or 3.
         seed: of the run.
-        note: told of each image before it is touched.
+        note: told of each image before it is touched; of -1 when a batch is done.
     """
 
     source: ImageSource
@@ -97,7 +97,7 @@ class EvalImages:
         source: the validation set.
         pipeline: from a decoded image to the model's input.
         channels: of an image, 1 or 3.
-        note: told of each image before it is touched.
+        note: told of each image before it is touched; of -1 when a batch is done.
     """
 
     source: ImageSource

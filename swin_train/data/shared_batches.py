@@ -25,6 +25,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from swin_train.data.images import EvalImages, Loaded, TrainImages
 from swin_train.data.sampler import BatchRequest
+from swin_train.data.watch import AT_REST
 from swin_train.errors import DataError
 
 
@@ -103,8 +104,10 @@ class SharedBatches(Dataset["Loaded | DataError | Message"]):
     def __getitem__(self, order: Order) -> "Loaded | DataError | Message":
         if self.slots is None or order.slot is None:
             loaded = self.images(order.request)
+            self.images.note(AT_REST)
             return loaded if get_worker_info() is None else Message(loaded, None)
         loaded = self.images(order.request, partial(self.slots.tensor, order.slot))
+        self.images.note(AT_REST)
         return Message(loaded, partial(_lend, self.slots.number, order.slot))
 
 

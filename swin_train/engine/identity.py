@@ -13,7 +13,7 @@ RunFacts = dict[str, Any]
 _COMPARED = {
     "seed": "SEED",
     "num_images": "the number of training images",
-    "images": "the names, labels and sizes of the training images",
+    "images": "the order or the names, labels and sizes of the training images",
     "class_names": "the classes",
 }
 # Keys that make another run when they change, beside those of the model's section.
@@ -29,6 +29,7 @@ _NOT_OF_THE_TRAINING = (
     *(
         "DATA.NUM_WORKERS",
         "DATA.PREFETCH",
+        "DATA.TIMEOUT_S",
         "DATA.PIN_MEMORY",
         "DATA.CACHE_MODE",
         "DATA.RAM_CACHE_GB",

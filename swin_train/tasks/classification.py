@@ -71,9 +71,9 @@ class Classification(ClassificationLoss):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the names, labels and sizes of the training images."""
+        """A hash of the names, labels and sizes of the training images, in their order."""
         assert self.train_data is not None, "opened without its training set"
-        return fingerprint(self.train_data)
+        return fingerprint(self.train_data, in_order=True)  # images are drawn by number
 
     def build_model(self) -> HierarchicalModel:
         """Return the model with a head for the classes of the data, on the CPU."""

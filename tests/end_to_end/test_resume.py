@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,26 @@ def test_images_of_other_names_are_refused(tiny_opts, digits, tmp_path):
 
     with pytest.raises(UserError, match="the names, labels and sizes of the training images was"):
         train(load_config(None, opts))
+
+
+def test_images_in_another_order_are_refused(tiny_opts, digits, tmp_path):
+    """They are drawn by number, so the epoch that is under way would go on with others."""
+    for split in ("train", "val"):
+        names = sorted(str(path.relative_to(digits / split)) for path in (digits / split).glob("*/*.png"))
+        with zipfile.ZipFile(tmp_path / f"{split}.zip", "w") as archive:
+            for name in names:
+                archive.write(digits / split / name, name)
+        lines = [f"{name}\t{name[len('digit_')]}\n" for name in names]
+        (tmp_path / f"{split}_map.txt").write_text("".join(lines))
+    opts = {"DATA__DATA_PATH": str(tmp_path), "DATA__ZIP_MODE": True}
+    train(load_config(None, tiny_opts(**opts)))
+    in_order = tmp_path / "train_map.txt"
+    in_order.write_text("".join(reversed(in_order.read_text().splitlines(keepends=True))))
+
+    with pytest.raises(
+        UserError, match="the order or the names, labels and sizes of the training images was"
+    ):
+        train(load_config(None, tiny_opts(**opts, TRAIN__EPOCHS=3)))
 
 
 def test_other_images_are_refused(tiny_opts, digits, tmp_path):

@@ -90,6 +90,9 @@ class Data(Section):
         ge=0,
     )
     PREFETCH: int = opt(2, "Batches that each worker prepares ahead.", ge=1)
+    TIMEOUT_S: int = opt(
+        300, "Seconds to wait for a batch before the worker that prepares it is said to hang.", ge=1
+    )
     MAX_BAD_IMAGES: int | None = opt(
         None,
         "Unusable training images to replace by others of their class before the run stops: different ones"

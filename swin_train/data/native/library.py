@@ -97,6 +97,9 @@ class Pool:
         self._num_calls = 0
         self._idle = threading.Condition()
         self._finalizer = weakref.finalize(self, _destroy, self._library, self._handle, self._process)
+        self._finalizer.atexit = (
+            False  # the process ends them; one may hang in a read, and be waited for for ever
+        )
 
     def close(self) -> None:
         """End the threads when the calls in work have returned; nothing can be called afterwards."""

@@ -61,6 +61,7 @@ def train_feed(
     *,
     backend: str = "exact",
     workers: int = 0,
+    timeout_s: float = 60,
     mixing: bool = False,
     max_bad_images: int = 0,
     device: torch.device = _CPU,
@@ -93,12 +94,12 @@ def train_feed(
         if problem := unavailable():
             pytest.skip(f"the native extension {problem}")
         images = NativeTrain(source, 3, recipe, here, max(1, workers), 1, fill, "pixel")
-        prepared = Threads(images, sampler, prefetch=2)
+        prepared = Threads(images, sampler, prefetch=2, timeout_s=timeout_s)
     else:
         pipeline: Pipeline = ExactTrain(recipe, Normalize(_MEAN, _STD), fill)
         if backend == "portable":
             pipeline = PortableTrain(recipe, fill, "pixel", here)
-        options = WorkerOptions(workers, 2, pin_memory=device.type == "cuda")
+        options = WorkerOptions(workers, 2, pin_memory=device.type == "cuda", timeout_s=timeout_s)
         prepared = Workers(TrainImages(source, pipeline, 3, seed=1), sampler, options)
     return TrainFeed(
         prepared,

@@ -1,17 +1,22 @@
 """Images, readers and worker processes that fail while batches are made."""
 
+import ctypes
+import faulthandler
 import io
 import logging
 import multiprocessing
 import os
 import random
+import re
 import signal
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import get_worker_info
 
 from swin_train.data import draws
 from swin_train.data.formats.image_folder import ImageFolder
@@ -163,16 +168,19 @@ def test_an_image_that_the_recipe_cannot_take_counts_as_bad(
     assert [image.image for image in feed.bad_images] == [bad]
 
 
-class _KilledReader(ImageFolder):
-    def read(self, index: int) -> bytes:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return b""
+class _LosingReader(ImageFolder):
+    """Does something to its process at the last image of every batch of four."""
 
+    def __init__(self, root: Path, do: Callable[[], object]) -> None:
+        super().__init__(str(root), "train")
+        self._do, self._reads = do, 0
 
-class _StoppedReader(ImageFolder):
     def read(self, index: int) -> bytes:
-        os.kill(os.getpid(), signal.SIGSTOP)
-        return b""
+        self._reads += 1
+        if self._reads == 4:
+            faulthandler.disable()  # pytest's, which would show the stack of a crash
+            self._do()
+        return super().read(index)
 
 
 class _BrokenReader(ImageFolder):
@@ -180,29 +188,81 @@ class _BrokenReader(ImageFolder):
         raise RuntimeError("a bug in a format")
 
 
-def test_a_worker_that_dies_is_one_clear_error(process_feed: Callable, make_folder: MakeFolder) -> None:
-    source = _KilledReader(str(make_folder({"a": 8})), "train")
-    at_work = source.name(int(draws.permutation(8, 1, 0)[0]))
+_LOSSES: list[tuple[Callable[[], object], str]] = [
+    (
+        lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "was killed by SIGKILL. Often memory is full: lower DATA.NUM_WORKERS or DATA.PREFETCH. DATA.NUM_WORKERS 0",
+    ),
+    (
+        lambda: ctypes.string_at(0),
+        "was killed by SIGSEGV. A library may have crashed at that image: look at it, or",
+    ),
+    (os.abort, "was killed by SIGABRT. A library may have crashed at that image: look at it, or"),
+    (
+        lambda: os._exit(3),
+        "ended with status 3. DATA.NUM_WORKERS 0 loads in the main process, which shows why.",
+    ),
+]
 
-    message = error_of(process_feed(source, workers=1).batches(0))
 
-    assert message.startswith("Data loading: a worker process was lost (")
-    assert f"; at work on {at_work}). Often memory" in message
-    assert "lower DATA.NUM_WORKERS" in message
-
-
-def test_a_worker_that_hangs_is_named_with_its_image_and_ended(
-    process_feed: Callable, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("loss", "words"), _LOSSES, ids=["killed", "segfault", "abort", "exit"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_is_lost_is_one_error_with_its_number_process_and_image(
+    process_feed: Callable, make_folder: MakeFolder, loss: Callable[[], object], words: str, workers: int
 ) -> None:
-    monkeypatch.setattr("swin_train.data.workers._TIMEOUT_S", 1)
-    source = _StoppedReader(str(make_folder({"a": 8})), "train")
-    at_work = source.name(int(draws.permutation(8, 1, 0)[0]))
+    source = _LosingReader(make_folder({"a": 8}), loss)
+    last = [source.name(image) for image in draws.permutation(8, 1, 0).tolist()[3::4]]
 
-    message = error_of(process_feed(source, workers=1).batches(0))
+    began = time.monotonic()
+    message = error_of(process_feed(source, workers=workers).batches(0))
 
-    assert message.startswith("Data loading: a worker process hangs (DataLoader timed out after 1 seconds")
-    assert f"; at work on {at_work}). Is the disk" in message
+    assert time.monotonic() - began < 10
+    found = re.fullmatch(r"Data loading: worker (\d) \(pid (\d+)\) at (\S+) (.*)", message)
+    assert found is not None, message
+    assert int(found[1]) < workers
+    assert found[3] == last[int(found[1])]
+    assert found[4].startswith(words)
+
+
+def test_a_worker_that_ends_as_if_all_was_well_is_found_within_the_timeout(
+    process_feed: Callable, make_folder: MakeFolder
+) -> None:
+    source = _LosingReader(make_folder({"a": 8}), lambda: os._exit(0))
+
+    message = error_of(process_feed(source, workers=1, timeout_s=1).batches(0))
+
+    assert re.match(r"Data loading: worker 0 \(pid \d+\) at train/a/\d.png ended with status 0\.", message)
+
+
+@pytest.mark.parametrize("hang", [lambda: os.kill(os.getpid(), signal.SIGSTOP), lambda: time.sleep(60)])
+def test_a_worker_that_hangs_is_named_with_its_image_and_ended(
+    process_feed: Callable, make_folder: MakeFolder, hang: Callable[[], object]
+) -> None:
+    source = _LosingReader(make_folder({"a": 8}), hang)
+    at_work = source.name(int(draws.permutation(8, 1, 0)[3]))
+
+    message = error_of(process_feed(source, workers=1, timeout_s=1).batches(0))
+
+    words = "Data loading: no batch came for 1 s, which is DATA.TIMEOUT_S; waiting for worker 0 (pid "
+    assert message.startswith(words)
+    assert f") at {at_work}. Is the disk or the network that holds the images gone?" in message
     assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_is_at_rest_is_not_blamed_for_one_that_hangs(
+    process_feed: Callable, make_folder: MakeFolder
+) -> None:
+    def hang_in_second() -> None:
+        worker = get_worker_info()
+        if worker is not None and worker.id == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    source = _LosingReader(make_folder({"a": 8}), hang_in_second)
+
+    message = error_of(process_feed(source, workers=2, timeout_s=1).batches(0))
+
+    assert "; waiting for worker 1 (pid " in message
+    assert "worker 0" not in message
 
 
 def test_a_bug_keeps_its_own_error(process_feed: Callable, make_folder: MakeFolder) -> None:

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,13 +9,15 @@ import torch
 
 from swin_train.config import Config, load_config
 from swin_train.data.build import build_eval_feed, build_train_feed, open_datasets
+from swin_train.data.formats import FileSpan, ImageFolder
+from swin_train.data.native.library import unavailable
 from swin_train.data.recipe.build import build_eval_recipe, build_recipe
 from swin_train.data.recipe.color_jitter import ColorJitter
 from swin_train.data.recipe.crop import ResizedCrop, ShiftCrop
 from swin_train.data.recipe.erasing import RandomErasing
 from swin_train.data.recipe.rand_augment import Policy, RandAugment
 from swin_train.data.sampler import BatchGeometry
-from swin_train.errors import UserError
+from swin_train.errors import DataError, UserError
 
 MakeFolder = Callable[..., Path]
 _SMALL = ("DATA.IMG_SIZE", 32)
@@ -145,3 +148,33 @@ def test_other_numbers_of_channels_are_refused(make_folder: MakeFolder) -> None:
 def test_an_unsupported_policy_is_refused() -> None:
     with pytest.raises(UserError, match=r"AUG\.AUTO_AUGMENT is 'augmix-m3'"):
         build_recipe(config("AUG.AUTO_AUGMENT", "augmix-m3"))
+
+
+class _HangingFolder(ImageFolder):
+    def read(self, index: int) -> bytes:
+        time.sleep(4)
+        return super().read(index)
+
+    def span(self, index: int) -> FileSpan | None:
+        return None
+
+
+@pytest.mark.parametrize("pipeline", ["exact", "native"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_the_timeout_is_that_of_the_configuration(make_folder: MakeFolder, pipeline: str, split: str) -> None:
+    if pipeline == "native" and (problem := unavailable()):
+        pytest.skip(f"the native extension {problem}")
+    source = _HangingFolder(str(make_folder({"a": 2, "b": 2}, split)), split)
+    data = ("DATA.NUM_WORKERS", 1, "DATA.BATCH_SIZE", 2, "DATA.PIPELINE", pipeline, "DATA.TIMEOUT_S", 1)
+    cfg, cpu = config(*data, *_SMALL), torch.device("cpu")
+    batches: Iterator[object]
+    if split == "train":
+        geometry = BatchGeometry(4, 2, 1, 0, 2, 2, seed=0)
+        batches = build_train_feed(cfg, source, geometry, cpu, num_classes=2).batches(0)
+    else:
+        batches = build_eval_feed(cfg, source, rank=0, world_size=1, device=cpu).batches()
+
+    with pytest.raises(
+        DataError, match=rf"no batch came for 1 s, which is DATA\.TIMEOUT_S; .*{split}/[ab]/\d\."
+    ):
+        next(batches)

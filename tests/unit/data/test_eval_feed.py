@@ -29,7 +29,7 @@ def eval_feed(
     recipe = EvalRecipe((size, size), True, FILTERS["bicubic"][0])
     images = EvalImages(source, ExactEval(recipe, Normalize(_MEAN, _STD)), 3)
     sampler = EvalSampler(source.num_images, world_size, rank, 4)
-    prepared = Workers(images, sampler, WorkerOptions(workers, 2, pin_memory=False))
+    prepared = Workers(images, sampler, WorkerOptions(workers, 2, pin_memory=False, timeout_s=60))
     finisher = Finisher(_CPU, Normalisation(torch.tensor(_MEAN), torch.tensor(_STD)))
     return EvalFeed(prepared, sampler, source, finisher=finisher)
 

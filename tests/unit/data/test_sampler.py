@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from swin_train.data import draws
-from swin_train.data.orders import Shuffled
+from swin_train.data.mixing import Mixer
+from swin_train.data.orders import BlockShuffled, OrderLaw, Repeated, Shuffled
 from swin_train.data.sampler import BatchGeometry, BatchRequest, EpochSampler, EvalSampler
 
 
@@ -115,3 +116,80 @@ def test_evaluation_sees_every_image_once_in_equally_many_batches(
     assert sorted(np.concatenate(real).tolist()) == list(range(num_images))
     assert {len(requests) for requests in ranks} == {len(samplers[0])}
     assert all(r.indices.max() < num_images for requests in ranks for r in requests)
+
+
+_PICTURE = (8, 8)
+
+
+def _plans(seed: int) -> tuple[BatchGeometry, list[BatchGeometry], OrderLaw]:
+    """A random plan as one process has it, the same shared by several, and a random law of its order."""
+    rng = np.random.default_rng(seed)
+    world_size = int(rng.integers(1, 9))
+    mix_group = int(rng.choice([0, 2, 4, 6]))
+    unit = max(1, mix_group)
+    rank_batch = unit * int(rng.integers(1, 7))
+    micro_batch = unit * int(rng.integers(1, 8))  # also one larger than the rank's share, or not dividing it
+    global_batch = world_size * rank_batch
+    num_images = global_batch * int(rng.integers(1, 5)) + int(rng.integers(0, global_batch))
+    settings = {"num_images": num_images, "global_batch": global_batch, "mix_group": mix_group, "seed": seed}
+    alone = geometry(**settings, micro_batch=global_batch)
+    ranks = [
+        geometry(**settings, micro_batch=micro_batch, world_size=world_size, rank=rank)
+        for rank in range(world_size)
+    ]
+    blocks = np.arange(num_images) // 7
+    laws: list[OrderLaw] = [Shuffled(num_images, seed), BlockShuffled(blocks, 3, seed)]
+    laws.append(Repeated(laws[0], int(rng.integers(2, 4)), global_batch))
+    return alone, ranks, laws[int(rng.integers(len(laws)))]
+
+
+def _groups(cut: BatchGeometry, shares: list[list[BatchRequest]]) -> dict[tuple[int, int], Any]:
+    """By step and number of the group: which images are mixed how, and with which of them."""
+    mixer = Mixer(0.8, 1.0, None, 1.0, 0.5, "elem", 0.1, 3, cut.mix_group, cut.seed)
+    found: dict[tuple[int, int], Any] = {}
+    for request in (request for share in shares for request in share):
+        first = int(request.positions[0]) // cut.mix_group
+        plan = mixer.plan(
+            _PICTURE, len(request.indices), epoch=request.epoch, step=request.step, first_group=first
+        )
+        partners = request.indices[plan.partners.numpy()]
+        facts = zip(
+            request.indices.tolist(),
+            partners.tolist(),
+            plan.weights.tolist(),
+            plan.boxes.tolist(),
+            strict=True,
+        )
+        for position, fact in zip(request.positions.tolist(), facts, strict=True):
+            found.setdefault((request.step, position // cut.mix_group), []).append(fact)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_processes_share_any_plan_equally_and_do_together_what_one_does(seed: int) -> None:
+    alone, ranks, law = _plans(seed)
+    epoch = seed % 3
+
+    whole = list(alone.requests(law(epoch), epoch))
+    shares = [list(rank.requests(law(epoch), epoch)) for rank in ranks]
+
+    # equal work, in every step: none waits for another, and none is left alone in a collective
+    work = [[(request.step, len(request.indices)) for request in share] for share in shares]
+    assert all(mine == work[0] for mine in work)
+    counts = [sum(step == place for place, _ in work[0]) for step in range(alone.steps_per_epoch)]
+    assert counts == [ranks[0].micro_batches] * (alone.num_images // alone.global_batch)
+    # the union is the global batch of one process: images, places and how often they were shown
+    assert len(whole) == len(counts)
+    for step, one in enumerate(whole):
+        parts = [request for share in shares for request in share if request.step == step]
+        for name in ("positions", "indices", "repeats"):
+            together = np.concatenate([getattr(part, name) for part in parts])
+            assert together.tolist() == getattr(one, name).tolist()
+    shown = [showing for request in whole for showing in request.showings()]
+    assert len(set(shown)) == len(shown) == alone.steps_per_epoch * alone.global_batch
+    if not isinstance(law, Repeated):
+        assert len({image for image, _ in shown}) == len(shown)
+    if alone.mix_group:
+        groups = _groups(alone, [whole])
+        assert _groups(ranks[0], shares) == groups
+        assert all(len(group) == alone.mix_group for group in groups.values())

@@ -85,7 +85,9 @@ def test_batches_are_the_same_with_and_without_slots_and_when_many_are_kept(
     sampler = EpochSampler(BatchGeometry(source.num_images, 4, 1, 0, 4, 0, seed=1))
     pipeline = PortableTrain(Recipe((12, 12), _CROP, 0.5, _POLICY, None), (1, 2, 3), "pixel", None)
     images = TrainImages(source, pipeline, 3, seed=1)
-    workers = Workers(images, sampler, WorkerOptions(2, 2, pin_memory=False, batch_bytes=batch_bytes))
+    workers = Workers(
+        images, sampler, WorkerOptions(2, 2, pin_memory=False, timeout_s=60, batch_bytes=batch_bytes)
+    )
     for epoch in range(2):
         sampler.start_at(epoch, 0)
 

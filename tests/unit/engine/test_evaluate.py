@@ -9,8 +9,9 @@ from torch import nn
 
 from swin_train.config import load_config
 from swin_train.data.loader import EvalBatch
+from swin_train.data.sampler import EvalSampler
 from swin_train.distributed import Runtime
-from swin_train.engine.evaluate import _named_checkpoint, _warn_of_other_inputs, evaluate_model
+from swin_train.engine.evaluate import _named_checkpoint, _sums, _warn_of_other_inputs, evaluate_model
 from swin_train.engine.precision import choose_precision
 from swin_train.errors import UserError
 from swin_train.weights.read import Weights
@@ -101,3 +102,27 @@ def test_inputs_that_differ_from_those_of_the_training_are_said(caplog, now, fac
 def test_evaluating_no_checkpoint_is_refused():
     with pytest.raises(UserError, match=r"MODEL.RESUME: is empty, .*; give --resume PATH"):
         _named_checkpoint(load_config(None))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 7, 8])
+def test_1003_images_are_counted_alike_by_any_number_of_processes(world_size):
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(1003, 10, generator=generator)
+    labels = torch.randint(10, (1003,), generator=generator)
+    logits[torch.arange(1003), labels] += 3 * torch.rand(1003, generator=generator)
+    labels[-1] = logits[-1].argmax()  # the image that padding repeats is a right one, so that it would show
+    better = (logits > logits.gather(1, labels[:, None])).sum(1)
+    loss = F.cross_entropy(logits, labels, reduction="none")
+
+    sums, forwards = torch.zeros(4, dtype=torch.float64), set()
+    for rank in range(world_size):
+        requests = list(EvalSampler(1003, world_size, rank, 64))
+        forwards.add(tuple(len(request.indices) for request in requests))
+        for request in requests:
+            chosen, mask = torch.from_numpy(request.indices), torch.from_numpy(request.positions < 1003)
+            sums += _sums(logits[chosen], labels[chosen], mask, 5)
+
+    assert sums[:3].tolist() == [1003, int((better == 0).sum()), int((better < 5).sum())]
+    assert 0.3 < sums[1] / 1003 < sums[2] / 1003 < 1
+    assert sums[3].item() == pytest.approx(loss.double().sum().item(), rel=1e-6)  # float32 inside a batch
+    assert len(forwards) == 1  # as many, of the same sizes: FSDP's collectives are in the forward

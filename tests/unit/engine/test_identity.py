@@ -68,3 +68,11 @@ def test_other_images_are_another_run():
 
     assert differences == ["the number of training images was 40, now 30"]
     assert changes == []
+
+
+def test_images_of_another_fingerprint_are_another_run():
+    differences, _ = compare([], [], FACTS | {"images": "another hash"})
+
+    assert differences == [
+        "the order or the names, labels and sizes of the training images was a hash, now another hash"
+    ]

@@ -1,16 +1,18 @@
 """What holds for all formats."""
 
+import gc
 import hashlib
 import io
 import multiprocessing
 import os
 import re
+import shutil
 import tarfile
 import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -70,7 +72,7 @@ def listed(write: Write) -> ImageSource:
 
 def packed(write: Write) -> ImageSource:
     root = write({})
-    writer = PackedWriter(root / "train", SYNSETS, shard_bytes=1_000)
+    writer = PackedWriter(root / "train", SYNSETS, shard_bytes=85 * len(IMAGES))
     for name, data in IMAGES.items():
         writer.add(name, SYNSETS.index(name.partition("/")[0]), data, len(data))
     writer.finish()
@@ -81,7 +83,7 @@ def sharded(write: Write) -> ImageSource:
     root = write({"classes.txt": "\n".join(SYNSETS)})
     for shard in range(2):
         with tarfile.open(root / f"train-{shard:06d}.tar", "w") as archive:
-            for name, data in list(IMAGES.items())[shard * 6 :][:6]:
+            for name, data in list(IMAGES.items())[shard * len(IMAGES) // 2 :][: len(IMAGES) // 2]:
                 label = str(SYNSETS.index(name.partition("/")[0])).encode()
                 for member, content in ((name, data), (name.replace("JPEG", "cls"), label)):
                     info = tarfile.TarInfo(member)
@@ -139,6 +141,65 @@ def test_every_format_has_the_same_images_labels_and_names(source: ImageSource) 
             assert Path(os.fsdecode(span.path)).read_bytes()[span.offset :][: span.length] == source.read(
                 index
             )
+
+
+def objects_of(thing: object) -> int:
+    """How many Python objects can be reached from one, without those that it has in common with others."""
+    seen: set[int] = set()
+    left = [thing]
+    while left:
+        found = left.pop()
+        if id(found) not in seen and not isinstance(found, type | ModuleType | FunctionType):
+            seen.add(id(found))
+            left += gc.get_referents(found)
+    return len(seen)
+
+
+@pytest.mark.parametrize("opener", EVERY)
+def test_no_format_keeps_a_python_object_for_each_image(
+    write: Write, opener: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def under(name: str) -> Write:
+        return lambda files: (
+            write({f"{name}/{path}": data for path, data in files.items()} or {f"{name}/x": ""}) / name
+        )
+
+    few = EVERY[opener](under("few"))
+    many = {f"{SYNSETS[number % 2]}/{number}.JPEG": picture(number % 3) for number in range(1000)}
+    monkeypatch.setitem(globals(), "IMAGES", many)
+
+    source = EVERY[opener](under("many"))
+
+    assert source.num_images == 1000
+    assert objects_of(source) - objects_of(few) < 500
+
+
+def _touched(root: Path, when: float) -> None:
+    for path in (*root.rglob("*"), root):
+        os.utime(path, (when, when))
+
+
+@pytest.mark.parametrize("when", [1.0, 4e9], ids=["1970", "2096"])
+@pytest.mark.parametrize("opener", EVERY)
+def test_no_format_knows_the_images_by_their_dates(write: Write, opener: str, when: float) -> None:
+    source = EVERY[opener](write)
+    before = fingerprint(source), fingerprint(source, in_order=True)
+    root = write({})
+    copy = root.with_name(f"{root.name} copied")
+
+    _touched(root, when)
+    shutil.copytree(root, copy)  # with the dates
+    found = [reopened(opener, folder) for folder in (root, copy)]
+
+    assert [(fingerprint(source), fingerprint(source, in_order=True)) for source in found] == [before] * 2
+
+
+def reopened(opener: str, root: Path) -> ImageSource:
+    """What an opener wrote, opened once more."""
+    datasets = {"folder": "imagenet", "zip": "imagenet", "deflated": "imagenet", "22K": "imagenet22K"}
+    dataset = datasets.get(opener, "imagenet22K" if "22K" in opener else opener)
+    is_zip = opener in ("zip", "deflated", "22K in zip")
+    return open_split(dataset, str(root), "train", zip_mode=is_zip, cache_dir=str(root / "cache"))
 
 
 @pytest.mark.parametrize("source", [name for name in OPENERS if name != "shards"], indirect=True)
@@ -252,6 +313,29 @@ def test_the_fingerprint_takes_any_name_and_any_order() -> None:
     assert one != fingerprint(fake(names="b\ud800", labels=(0, 1), sizes=(5, 6)))
     assert one != fingerprint(fake(names="a\ud800", labels=(0, 2), sizes=(5, 6)))
     assert one != fingerprint(fake(names="a\ud800", labels=(0, 1), sizes=(5, 7)))
+
+
+def test_the_fingerprint_in_order_sees_other_places() -> None:
+    one, other = (
+        fake(names=names, labels=labels, sizes=sizes)
+        for names, labels, sizes in (("ab", (0, 1), (5, 6)), ("ba", (1, 0), (6, 5)))
+    )
+
+    assert fingerprint(one) == fingerprint(one, in_order=True) == fingerprint(other)
+    assert fingerprint(one, in_order=True) != fingerprint(other, in_order=True)
+
+
+def test_a_map_of_other_lines_order_is_other_data_for_a_run(write: Write) -> None:
+    before = zipped(write)
+    lines = (write({}) / "train_map.txt").read_text().splitlines(keepends=True)
+
+    after = open_split(
+        "imagenet", str(write({"train_map.txt": "".join(reversed(lines))})), "train", zip_mode=True
+    )
+
+    assert contents(before) == contents(after)
+    assert fingerprint(before) == fingerprint(after)
+    assert fingerprint(before, in_order=True) != fingerprint(after, in_order=True)
 
 
 @pytest.mark.parametrize(
