@@ -27,7 +27,9 @@ def exit_status(error: BaseException | None) -> int:
 
 
 def report_exit(path: Path, error: BaseException | None, step: int | None = None) -> None:
-    """Write why this process ends, unless another has said why before it and this one only follows.
+    """Write why this process ends, unless another of the same launch has said why before it.
+
+    What only follows from the end of another process gives way to what that one says.
 
     Args:
         path: of the JSON file; that it cannot be written is no reason to fail otherwise.
@@ -41,16 +43,18 @@ def report_exit(path: Path, error: BaseException | None, step: int | None = None
         "rank": int(os.environ.get("RANK") or 0),
         "host": socket.gethostname(),
         "step": step,
+        "is_cause": not isinstance(explained, PeerLost),
+        "attempt": _attempt(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     beside = path.with_name(f".{path.name}.tmp-{report['rank']}-{os.getpid()}")
     try:
         beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        if isinstance(explained, PeerLost):
-            _put_if_absent(beside, path)
-        else:
+        if not _is_told(path, report["is_cause"]):
             beside.replace(path)
-    except OSError:
+    except OSError:  # the end of the process matters more
+        pass
+    finally:
         beside.unlink(missing_ok=True)
 
 
@@ -69,10 +73,18 @@ def _reason(error: BaseException | None, explained: UserError | None) -> str:
     return str(explained) if explained is not None else f"{type(error).__name__}: {error}"
 
 
-def _put_if_absent(beside: Path, path: Path) -> None:
+def _attempt() -> str:
+    """Which start of the processes this is: torchrun starts them again, and they meet at another port then."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return f"process {os.getpid()}"
+    names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
+    return " ".join(os.environ.get(name, "") for name in names)
+
+
+def _is_told(path: Path, is_cause: bool) -> bool:
+    """Whether the file tells of the same start what need not be replaced."""
     try:
-        os.link(beside, path)
-    except FileExistsError:
-        pass
-    finally:
-        beside.unlink()
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return told["attempt"] == _attempt() and (told["is_cause"] or not is_cause)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -19,13 +19,15 @@ from swin_train.exit_report import exit_status, report_exit, report_to_launcher
 logger = logging.getLogger(__name__)
 
 _REARM_EVERY_S = 1.0
+_LATER_S = 10.0  # than the others, who give up after DIST.TIMEOUT_S and say whom they wait for
 
 
 class Ending:
     """Watches a launch in its folder, and reports its end.
 
     Each process writes what went wrong in it to ``ranks/rank-N.txt``: the traceback of an unexpected error, and the
-    stacks of all its threads when an update takes longer than ``DIST.TIMEOUT_S``.
+    stacks of all its threads when an update of its own takes longer than ``DIST.TIMEOUT_S``. It ends then: the others
+    have given it up, and one that hangs in a system call would not even hear a signal.
 
     Attributes:
         step: updates made, for the report; kept up to date by whoever trains.
@@ -39,12 +41,13 @@ class Ending:
         self._armed_at = 0.0
 
     def alive(self, step: int) -> None:
-        """Note that an update has been made; the stacks are written when the next one takes too long."""
+        """Note that an update has been made; the next one may take ``DIST.TIMEOUT_S``, and a little more."""
         self.step = step
         now = time.monotonic()
         if self._runtime.world_size > 1 and now - self._armed_at > _REARM_EVERY_S:
             self._armed_at = now
-            faulthandler.dump_traceback_later(0.9 * self._timeout_s, file=self._open())
+            patience = min(1.1 * self._timeout_s, self._timeout_s + _LATER_S)
+            faulthandler.dump_traceback_later(patience, file=self._open(), exit=True)
 
     def pause(self) -> None:
         """Expect no update for a while, as during an evaluation or while files are written."""

@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 from swin_train.config import Config
+from swin_train.distributed import Runtime
 from swin_train.engine.plan import RunPlan
+from swin_train.errors import DataError
 
 RunFacts = dict[str, Any]
 """What a run is started with and keeps to its end, as JSON values."""
@@ -49,6 +51,22 @@ def run_facts(plan: RunPlan, class_names: tuple[str, ...], images: str) -> RunFa
         "images": images,
         "class_names": list(class_names),
     }
+
+
+def check_same_facts(facts: RunFacts, runtime: Runtime) -> None:
+    """Make sure that all processes begin the same run: the same images, above all, on the disk of each machine.
+
+    Raises:
+        DataError: in every process, naming those that differ from the first and in what.
+    """
+    everyone: list[RunFacts] = runtime.files.gather(facts)
+    for rank, theirs in enumerate(everyone):
+        different = [label for fact, label in _COMPARED.items() if theirs[fact] != everyone[0][fact]]
+        if different:
+            raise DataError(
+                f"rank {rank}: it sees other data than rank 0, in {', '.join(different)}; see to it that "
+                f"DATA.DATA_PATH holds the same on every machine"
+            )
 
 
 def compare_runs(

@@ -23,7 +23,7 @@ from swin_train.engine.ending import Ending
 from swin_train.engine.epoch import train_epoch
 from swin_train.engine.evaluate import Evaluation, evaluate_model
 from swin_train.engine.header import make_header
-from swin_train.engine.identity import RunFacts, run_facts
+from swin_train.engine.identity import RunFacts, check_same_facts, run_facts
 from swin_train.engine.plan import RunPlan, make_plan
 from swin_train.engine.precision import Precision, choose_precision
 from swin_train.engine.run import Pace, Run
@@ -75,6 +75,7 @@ def train(cfg: Config) -> Summary:
         task = build_task(cfg)
         plan = _make_plan(cfg, task, checkpoints, runtime)
         facts = run_facts(plan, task.class_names, task.fingerprint)
+        check_same_facts(facts, runtime)
         checkpoints.check_identity(facts)
         precision = choose_precision(cfg, runtime.device)
         spread = choose_spread(cfg, runtime, precision.dtype)

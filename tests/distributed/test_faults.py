@@ -1,6 +1,7 @@
 """Faults in runs of several processes: each is caused for real, and ends as docs/reliability.md promises."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -157,9 +158,9 @@ def test_a_process_that_hangs_is_named_with_its_stack(opts: Callable, ranks: Ran
     prelude = "import faults; faults.at(8, faults.sleep(60), rank=1)"
     job = ranks.start(2, opts(TAG="hung", DIST__TIMEOUT_S=3.0), prelude=prelude)
 
-    job.until_ended(0, timeout=30)
+    job.until_ended(1, timeout=30)
 
-    assert job.status(0) == 1
+    assert [job.status(0), job.status(1)] == [1, 1]
     said = job.output(0)
     assert "rank 1 does not answer: it is dead, hangs, or its network is cut" in said
     stacks = folder("hung") / "ranks"
@@ -349,6 +350,21 @@ def test_data_workers_outlive_a_signal_to_the_whole_group(
     statuses(ranks.run(2, opts(**options), prelude=prelude), 143, 143)
 
     assert newest_state(folder("group")).name == "step-00000007"
+
+
+def test_processes_that_see_other_images_are_refused_at_the_start(
+    opts: Callable, ranks: Ranks, digits: Path, tmp_path: Path
+) -> None:
+    """As two machines with copies of the data of which one is not whole."""
+    for rank in (0, 1):
+        shutil.copytree(digits, tmp_path / f"disk{rank}/data")
+    (tmp_path / "disk1/data/train/digit_1/3.png").unlink()
+    prelude = f"import os; os.chdir({str(tmp_path)!r} + '/disk' + os.environ['RANK'])"
+
+    results = ranks.run(2, opts(DATA__DATA_PATH="data"), prelude=prelude)
+
+    statuses(results, 5, 5)
+    assert "rank 1: it sees other data than rank 0, in the number of training images" in results[0].stderr
 
 
 def test_checkpoints_are_due_by_the_clock_of_the_main_process(
