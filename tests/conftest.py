@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from ranks import Ranks
+from ranks import Ranks, clean_environment
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -107,9 +106,7 @@ def main_command(*arguments: str, processes: int = 0) -> list[str]:
 
 def main_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Return an environment without traces of an outer launcher, one thread a process."""
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    clean = {name: value for name, value in os.environ.items() if name not in names}
-    return {**clean, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **(extra or {})}
+    return clean_environment() | (extra or {})
 
 
 @pytest.fixture(name="run_main")

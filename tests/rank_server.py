@@ -90,6 +90,8 @@ def _become(rank: int, environment: dict[str, str], message: dict[str, Any]) -> 
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(message["cwd"])
+    # The first call after a fork renews torch's pool of threads; by two threads at once, as of a loader, it fails.
+    sys.modules["torch"].set_num_threads(1)
     sys.argv = [str(_MAIN), *message["argv"]]
     run_prelude(f"{message['folder']}/prelude.py")
 

@@ -59,6 +59,11 @@ class Job:
         self._ranks._listen(0)
         return [rank for rank in range(len(self._pids)) if rank not in self._ended]
 
+    def status(self, rank: int) -> int | None:
+        """Return how a rank ended, as in its ``RankResult``; None while it runs."""
+        self._ranks._listen(0)
+        return self._ended[rank][0] if rank in self._ended else None
+
     def output(self, rank: int, stream: str = "stderr") -> str:
         """Return what a rank has said so far on ``stdout`` or ``stderr``."""
         return (self._folder / f"{rank}.{stream}").read_text(errors="replace")
@@ -157,8 +162,7 @@ class Ranks:
         for rank in range(world_size):
             (folder / f"{rank}.stdout").touch()
             (folder / f"{rank}.stderr").touch()
-        clean = {name: value for name, value in os.environ.items() if name not in _LAUNCHERS}
-        clean |= {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | (env or {})
+        clean = clean_environment() | (env or {})
         self._send(
             {
                 "start": self._count,
@@ -241,6 +245,12 @@ class Ranks:
         self._send({"close": job._number})
         while (message := self._receive(20)).get("closed") != job._number:
             self._note(message)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without traces of an outer launcher, and with one thread a process."""
+    clean = {name: value for name, value in os.environ.items() if name not in _LAUNCHERS}
+    return clean | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def launcher_environment(rank: int, world_size: int, port: int) -> dict[str, str]:

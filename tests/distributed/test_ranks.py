@@ -86,6 +86,18 @@ def test_a_signal_reaches_one_rank(several_opts, ranks):
     assert [result.status for result in job.wait()] == [-signal.SIGUSR2, -signal.SIGUSR1]
 
 
+def test_a_stopped_rank_lets_the_other_fail_in_time(several_opts, ranks):
+    prelude = "import faults, signal; faults.collective_timeout(2); faults.at(4, faults.kill(signal.SIGSTOP), rank=1)"
+    job = ranks.start(2, several_opts(), prelude=prelude)
+
+    job.until_ended(0, timeout=30)
+
+    assert job.status(0) == 1
+    assert "step 3/10" in job.output(0)
+    assert "Timed out waiting" in job.output(0)
+    assert job.running() == [1]
+
+
 def test_a_fault_comes_at_its_step_and_rank_and_once(several_opts, ranks, tmp_path):
     prelude = f"import faults; faults.at(4, faults.kill(), rank=1, once={str(tmp_path / 'was')!r})"
     opts = several_opts(SAVE_STEPS=3)
