@@ -23,9 +23,7 @@ from state_digest import newest_state, state_digest
 from swin_train.weights.manifest import verify_folder
 
 FOLDER = Path(__file__).resolve().parents[1] / "output/soak"
-UPDATES_PER_KILL = (
-    12  # a launch is killed when it has made that many, so that there is something left for every kill
-)
+UPDATES_PER_KILL = 6  # a launch that has committed so many is killed: some are left for every kill
 UPDATES_PER_EPOCH = 24
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 0.05, 2.0
 LAST_MOMENT_OF_A_SAVE_S = 0.03

@@ -213,10 +213,9 @@ faults.before_call(
 def test_a_disk_that_stays_full_stops_the_run(opts: Callable, ranks: Ranks, folder: Callable) -> None:
     prelude = """
 import faults
+full = faults.raise_(OSError(28, "No space left on device"))
 for call in (3, 4, 5):
-    faults.before_call(
-        "torch.distributed.checkpoint.filesystem._write_files_from_queue", faults.raise_(OSError(28, "No space left on device")), call=call
-    )
+    faults.before_call("torch.distributed.checkpoint.filesystem._write_files_from_queue", full, call=call)
 """
     results = ranks.run(2, opts(TAG="full", SAVE_MAX_FAILURES=2), prelude=prelude, timeout=30)
 

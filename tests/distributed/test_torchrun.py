@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,10 @@ def losses(run: Path) -> list[float]:
     return [record["loss"] for record in lines if record["kind"] == "train"]
 
 
+def exit_report(run: Path) -> dict[str, object]:
+    return json.loads((run / "exit.json").read_text())
+
+
 def launches(run: Path) -> list[int]:
     """Return the step that each launch of a run began at."""
     return [launch["step"] for launch in json.loads((run / "run.json").read_text())["launches"]]
@@ -92,14 +98,73 @@ faults.at(8, hang, rank=1, once={str(tmp_path / "was")!r})
     assert state_digest(newest_state(run)) == state_digest(newest_state(undisturbed))
 
 
-def test_sigterm_to_torchrun_leaves_nothing_running(several_opts, agents, tmp_path):
+def test_sigterm_to_torchrun_saves_and_the_next_launch_ends_bit_identical(
+    several_opts, agents, ranks, undisturbed, tmp_path
+):
+    """In place of test_sigterm_to_torchrun_leaves_nothing_running: torchrun itself returns 1 all the same."""
+    run = tmp_path / "output/tiny/ended"
     agent = agents.start(several_opts(**RECIPE, TAG="ended"), options=on_one_machine(2), prelude=SLOW)
-    agent.until((tmp_path / "output/tiny/ended/checkpoints/step-00000003").is_dir)
+    agent.until((run / "checkpoints/step-00000003").is_dir)
 
     agent.process.send_signal(signal.SIGTERM)
 
     assert agent.wait(30) == 1
     assert not agent.left()
+    report = exit_report(run)
+    assert report["status"] == 143
+    assert newest_state(run).name == f"step-{report['step']:08d}"
+    results = ranks.run(2, several_opts(**RECIPE, TAG="ended"))
+    assert [result.status for result in results] == [0, 0]
+    assert launches(run) == [0, report["step"]]
+    assert state_digest(newest_state(run)) == state_digest(newest_state(undisturbed))
+
+
+def test_sigusr1_to_one_rank_under_torchrun_stops_all_and_saves(several_opts, agents, tmp_path):
+    run = tmp_path / "output/tiny/warned"
+    agent = agents.start(several_opts(**RECIPE, TAG="warned"), options=on_one_machine(2), prelude=SLOW)
+    agent.until((run / "checkpoints/step-00000003").is_dir)
+
+    os.kill(agent.ranks()[1], signal.SIGUSR1)
+
+    assert agent.wait(30) == 1
+    assert not agent.left()
+    report = exit_report(run)
+    assert report["status"] == 143
+    assert newest_state(run).name == f"step-{report['step']:08d}"
+
+
+def test_sigusr1_to_torchrun_that_was_told_to_pass_it_on(several_opts, agents, tmp_path):
+    """Without --signals-to-handle it kills torchrun and leaves the ranks: finding 10."""
+    run = tmp_path / "output/tiny/warned"
+    options = [*on_one_machine(2), "--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
+    agent = agents.start(several_opts(**RECIPE, TAG="warned"), options=options, prelude=SLOW)
+    agent.until((run / "checkpoints/step-00000003").is_dir)
+
+    agent.process.send_signal(signal.SIGUSR1)
+
+    assert agent.wait(30) == 1
+    assert not agent.left()
+    assert exit_report(run)["status"] == 143
+
+
+def test_a_killed_torchrun_leaves_no_rank_and_nothing_is_committed_after_it(several_opts, agents, tmp_path):
+    run = tmp_path / "output/tiny/orphaned"
+    agent = agents.start(
+        several_opts(**RECIPE, TAG="orphaned"),
+        options=on_one_machine(2),
+        prelude="import faults; faults.slow(0.5)",
+    )
+    agent.until((run / "checkpoints/step-00000003").is_dir)
+    assert len(agent.ranks()) == 2
+
+    os.kill(agent.process.pid, signal.SIGKILL)
+    committed = newest_state(run)  # three updates of half a second before the next one
+
+    deadline = time.monotonic() + 2
+    while agent.left():
+        assert time.monotonic() < deadline, "orphans go on"
+        time.sleep(0.02)
+    assert newest_state(run) == committed
 
 
 def test_a_lost_agent_with_its_rank_leaves_the_run_to_the_other(several_opts, agents, undisturbed, tmp_path):
