@@ -36,7 +36,7 @@ def load_as_data(file: Path) -> Any:
     with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Detected pickle protocol")  # said below where it matters
         try:
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)  # noqa: TID251
         except Exception as error:  # a damaged file makes torch.load raise nearly anything
             raise UserError(f"{file}: {_refusal(file, error)}") from error
 
