@@ -4,11 +4,16 @@
 *where: what is wrong, with the value; what would be right.*
 """
 
+from swin_train.redact import redacted
+
 
 class UserError(Exception):
-    """The run cannot start or go on because of something the user can mend."""
+    """The run cannot start or go on because of something the user can mend. Its text shows no credentials."""
 
     exit_status = 2
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
 
 
 class NumericsError(UserError):

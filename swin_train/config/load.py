@@ -15,6 +15,7 @@ from swin_train.config.schema.root import Config, did_you_mean, nearest
 from swin_train.config.strict_yaml import plain_value, read_file, read_text
 from swin_train.config.values import shown
 from swin_train.errors import UserError
+from swin_train.redact import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class _Loader:
         if old is not new and self.values.get(new.key) != before:
             logger.warning(
                 "%s is given twice: %s says %s, %s says %s; the latter holds",
-                *(new.key, old.origin, old.value, new.origin, new.value),
+                *(new.key, old.origin, redacted(str(old.value)), new.origin, redacted(str(new.value))),
             )
         self._typed[new.key] = new
 

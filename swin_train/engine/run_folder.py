@@ -17,6 +17,7 @@ import swin_train
 from swin_train.config import Config, dump, output_dir, to_dict
 from swin_train.distributed import Runtime
 from swin_train.errors import UserError
+from swin_train.redact import redacted_values
 
 
 class RunFolder:
@@ -53,7 +54,7 @@ class RunFolder:
         launch = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "step": step,
-            "command": sys.argv,
+            "command": redacted_values(sys.argv),
             "swin_train": swin_train.__version__,
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import torch
 
 from swin_train.errors import StorageError, UserError
+from swin_train.redact import redacted
 from swin_train.weights.damage import text_at
 from swin_train.weights.manifest import sha256_of
 from swin_train.weights.write import put_in_place
@@ -67,9 +68,9 @@ def local_file(path_or_url: str | Path) -> Path:
     if digest is None:
         digest = sha256_of(file)
         _check_copy(url, file, digest)
-        _say_which(f"{url} was downloaded before:", file, digest)
+        _say_which(f"{redacted(url)} was downloaded before:", file, digest)
     else:
-        _say_which(f"{url} is now", file, digest)
+        _say_which(f"{redacted(url)} is now", file, digest)
     return file
 
 
@@ -134,7 +135,7 @@ def _download(url: str, file: Path) -> str:
     part = file.with_name(
         f".{file.name}.part"
     )  # under the lock there is one; what a crash left is overwritten
-    logger.info("downloading %s", url)
+    logger.info("downloading %s", redacted(url))
     try:
         with part.open("wb") as sink:
             digest = _receive(url, sink)
