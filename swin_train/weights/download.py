@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # two characters or more: C: is a drive
 _DATE = r"20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\."
 _HASH = re.compile(rf".*-(?!{_DATE})([0-9a-f]{{8,64}})\.[^.]+")  # name-f4a2b1c8.pth: the start of its SHA-256
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_MAX_FILE = 64 << 30  # bytes; the largest Swin, of 3 billion parameters, takes 12 GB
 _MAX_NAME = 200  # characters; file systems take 255 bytes, and some are added
 _BLOCK = 1 << 20  # bytes
 _TIMEOUT = 30.0  # seconds without a byte
@@ -51,8 +53,8 @@ def local_file(path_or_url: str | Path) -> Path:
     gives their SHA-256.
 
     Raises:
-        UserError: the URL cannot be reached, gives something else than a file, breaks off, or gives a file of
-            another hash than its name says.
+        UserError: the URL is not encrypted, cannot be reached, gives something else than a file, breaks off, or
+            gives a file that is too large or of another hash than its name says.
         StorageError: the cache cannot be written.
     """
     if not is_url(path_or_url):
@@ -167,8 +169,10 @@ def _blocks(url: str) -> Iterator[tuple[bytes, int | None]]:
         with _open(url) as response:
             _check_is_file(url, response)
             total = response.length
+            _check_size(url, total or 0)
             while block := response.read(_BLOCK):
                 received += len(block)
+                _check_size(url, received)
                 yield block, total
     except HTTPError as error:
         error.close()
@@ -191,9 +195,34 @@ def _blocks(url: str) -> Iterator[tuple[bytes, int | None]]:
 
 
 def _open(url: str) -> http.client.HTTPResponse:
+    _check_encrypted(url)
     agent = {"User-Agent": "swin_train"}  # some servers refuse Python's own
     request = urllib.request.Request(url, headers=agent)  # noqa: S310  (http or https, as is_url says)
-    return urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+    opener = urllib.request.build_opener(_Redirects)
+    return opener.open(request, timeout=_TIMEOUT)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, request, answer, code, reason, headers, url):  # type: ignore[no-untyped-def]
+        """Hold the next address to what the first one is held to."""
+        _check_encrypted(url)
+        return super().redirect_request(request, answer, code, reason, headers, url)
+
+
+def _check_encrypted(url: str) -> None:
+    address = urlsplit(url)
+    if address.scheme.lower() != "https" and address.hostname not in _LOOPBACK:
+        raise UserError(
+            f"{url}: is not encrypted, so that anybody on the way could give other weights; give its https:// address, "
+            f"or {_BY_HAND}"
+        )
+
+
+def _check_size(url: str, size: int) -> None:
+    if size > _MAX_FILE:
+        raise UserError(
+            f"{url}: is larger than the limit of {_megabytes(_MAX_FILE)}; check the address, or {_BY_HAND}"
+        )
 
 
 def _check_is_file(url: str, response: http.client.HTTPResponse) -> None:
