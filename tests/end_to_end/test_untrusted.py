@@ -84,8 +84,8 @@ FILES: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "npy.pth": (object_array, NOT_SAFETENSORS),
     "torch.safetensors": (torch_file, NOT_SAFETENSORS),
     "pickle.safetensors": (raw_pickle, NOT_SAFETENSORS),
-    "native": (native_checkpoint, "is a folder without state.safetensors"),
-    "step-00000002": (native_checkpoint, "is a folder without state.safetensors"),
+    "native": (native_checkpoint, "is a folder without "),
+    "step-00000002": (native_checkpoint, "is a folder without "),
     "huggingface": (huggingface_folder, WOULD_RUN),
 }
 
