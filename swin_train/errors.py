@@ -7,14 +7,19 @@
 import errno
 import os
 
+from swin_train.redact import redacted
+
 PREEMPTED = 143  # exit status of a run that a scheduler stopped: 128 + SIGTERM, as shells say
 INTERRUPTED = 130  # of one that the user stopped: 128 + SIGINT
 
 
 class UserError(Exception):
-    """The run cannot start or go on because of something the user can mend."""
+    """The run cannot start or go on because of something the user can mend. Its text shows no credentials."""
 
     exit_status = 2
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
 
 
 class NumericsError(UserError):

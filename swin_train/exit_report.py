@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from swin_train.errors import INTERRUPTED, PeerLost, UserError, as_user_error
+from swin_train.redact import redacted
 
 EXIT_FILE = (
     "SWIN_TRAIN_EXIT_FILE"  # environment: a path that scripts/launch.sh reads, of each machine its own
@@ -70,7 +71,7 @@ def _reason(error: BaseException | None, explained: UserError | None) -> str:
         return "done"
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    return str(explained) if explained is not None else f"{type(error).__name__}: {error}"
+    return str(explained) if explained is not None else redacted(f"{type(error).__name__}: {error}")
 
 
 def _attempt() -> str:

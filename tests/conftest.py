@@ -215,6 +215,7 @@ class Site:
         length: int | None = None,
         kind: str = "application/octet-stream",
         packing: str = "",
+        location: str = "",
         status: int = 200,
         before: Callable[[], object] = bool,
         after: Callable[[], object] = bool,
@@ -224,9 +225,10 @@ class Site:
         Args:
             path: begins with a slash.
             body: the content.
-            length: the number of bytes that is announced, where it is not that of ``body``.
+            length: the number of bytes that is announced, where it is not that of ``body``; -1: none is.
             kind: the content type.
             packing: the content encoding, where it says one.
+            location: where the answer leads on to, if it does.
             status: of the answer.
             before, after: called before and after the answer, while the connection is open.
         """
@@ -237,7 +239,10 @@ class Site:
             handler.send_header("Content-Type", kind)
             if packing:
                 handler.send_header("Content-Encoding", packing)
-            handler.send_header("Content-Length", str(len(body) if length is None else length))
+            if location:
+                handler.send_header("Location", location)
+            if length != -1:
+                handler.send_header("Content-Length", str(len(body) if length is None else length))
             handler.end_headers()
             handler.wfile.write(body)
             after()

@@ -5,6 +5,7 @@ from typing import Any
 from swin_train.config.schema.root import Config, did_you_mean
 from swin_train.config.strict_yaml import write_text
 from swin_train.errors import UserError
+from swin_train.redact import redacted_values
 
 _ORIGIN_COLUMN = 64
 
@@ -35,18 +36,18 @@ def show(cfg: Config) -> str:
     lines = []
     for key, value in cfg.flat().items():
         origin = cfg.origins.get(key)
-        line = f"{key} = {_as_yaml(value)}"
+        line = f"{key} = {_as_yaml(redacted_values(value))}"
         lines.append(f"{line:<{_ORIGIN_COLUMN}} # {origin}" if origin else line)
     return "\n".join(lines)
 
 
 def dump(cfg: Config) -> str:
-    """Give the keys that were set, unscaled, as YAML that loads as an equal configuration."""
+    """Give the keys that were set, unscaled, as YAML that loads as an equal configuration but for credentials."""
     return write_text(_nested({key: value for key, value in cfg.flat().items() if key in cfg.origins}))
 
 
 def to_dict(cfg: Config) -> dict[str, Any]:
-    """Give every key in plain nested dictionaries."""
+    """Give every key in plain nested dictionaries, without the credentials that URLs carry."""
     return _nested(cfg.flat())
 
 
@@ -57,7 +58,7 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
         node = tree
         for section in sections:
             node = node.setdefault(section, {})
-        node[name] = value
+        node[name] = redacted_values(value)
     return tree
 
 

@@ -15,10 +15,13 @@ from swin_train.config.schema.root import Config, did_you_mean, nearest
 from swin_train.config.strict_yaml import plain_value, read_file, read_text
 from swin_train.config.values import shown
 from swin_train.errors import UserError
+from swin_train.redact import redacted
 
 logger = logging.getLogger(__name__)
 
 _MAX_CHAIN = 20  # files, each naming the next as its BASE
+_MAX_FILES = 100  # of all chains: twenty files that name the next one twice are a million
+_MAX_PROBLEMS = 50  # nobody reads more, and a file of wrong keys alone may hold ten thousand
 
 _BETWEEN = re.compile(r"[\s,x]+")  # what people type between numbers: 256 320, 256,320, 256x320
 _NUMBERS = re.compile(r"[-+.\deE\s,x]+")
@@ -89,6 +92,7 @@ class _Loader:
         self.problems: list[str] = []
         self.doubtful: set[str] = set()
         self.is_torn = False
+        self._num_files = 0
         self._typed: dict[str, Assignment] = {}
         self._options = dict(Config.walk())
         self._sections = dict(Config.walk_sections())
@@ -100,12 +104,18 @@ class _Loader:
         except FileNotFoundError as error:
             self._tear(f"{origin}: {error}")
             return
+        if file.suffix == ".py":
+            self._tear(f"{origin}: {file} is Python code, and none is run; write its values as YAML")
+            return
         if file in chain:
             self._tear(f"{origin}: BASE files form a circle: {' -> '.join(map(str, (*chain, file)))}")
             return
         if len(chain) == _MAX_CHAIN:
             self._tear(f"{origin}: BASE files form a chain of more than {_MAX_CHAIN} files")
             return
+        self._num_files += 1
+        if self._num_files > _MAX_FILES:
+            raise ConfigError([*self.problems, f"{origin}: BASE leads to more than {_MAX_FILES} files"])
         known = len(self.problems)
         tree = read_file(file, self.problems)
         self.is_torn |= len(self.problems) > known
@@ -135,7 +145,7 @@ class _Loader:
         if old is not new and self.values.get(new.key) != before:
             logger.warning(
                 "%s is given twice: %s says %s, %s says %s; the latter holds",
-                *(new.key, old.origin, old.value, new.origin, new.value),
+                *(new.key, old.origin, redacted(str(old.value)), new.origin, redacted(str(new.value))),
             )
         self._typed[new.key] = new
 
@@ -161,13 +171,18 @@ class _Loader:
 
     def _doubt(self, key: str, problem: str) -> None:
         """Note a problem that leaves open what a key, or the keys of a section, were to be."""
-        self.problems.append(problem)
+        self._note(problem)
         self.doubtful |= {known for known in self._options if known == key or known.startswith(f"{key}.")}
 
     def _tear(self, problem: str) -> None:
         """Note a problem that leaves open which keys were to be set."""
-        self.problems.append(problem)
+        self._note(problem)
         self.is_torn = True
+
+    def _note(self, problem: str) -> None:
+        self.problems.append(problem)
+        if len(self.problems) >= _MAX_PROBLEMS:
+            raise ConfigError([*self.problems, "and perhaps more: reading ended here"])
 
     def _bases(self, assignments: Iterable[Assignment]) -> Iterator[tuple[str, str]]:
         for key, value, origin in assignments:

@@ -169,4 +169,4 @@ class Section(CfgNode):
 
         __setitem__ = __delitem__ = __setattr__ = __delattr__ = __ior__ = _refuse
         update = pop = popitem = setdefault = clear = defrost = _refuse
-        merge_from_file = merge_from_list = merge_from_other_cfg = _refuse
+        merge_from_file = merge_from_list = merge_from_other_cfg = load_cfg = _refuse  # YACS's runs .py files

@@ -6,13 +6,16 @@ null, a boolean, a decimal integer or a decimal number, and otherwise text.
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-_MAX_BYTES = 1 << 20
+_MAX_BYTES = 1 << 18  # a weight for each of 21,841 classes takes less
 _MAX_DEPTH = 20  # PyYAML composes recursively
+_MAX_VALUES = 30_000  # each takes 50 us
+_MAX_PROBLEMS = 20  # of one file; there may be a million
 
 _NUMBER = r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?"
 _SCALARS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (  # tag, pattern, meaning
@@ -69,7 +72,7 @@ def read_file(path: Path, problems: list[str]) -> yaml.Node | None:
 def read_text(text: str, where: str, problems: list[str]) -> yaml.Node | None:
     """Give the document in ``text`` as a tree; ``where`` names it in the problems that are added."""
     try:
-        found = [f"{where}:{line + 1}: {what}" for line, what in _forbidden(text)]
+        found = [f"{where}:{line + 1}: {what}" for line, what in islice(_forbidden(text), _MAX_PROBLEMS)]
         problems += found
         return None if found else yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -96,7 +99,7 @@ def write_text(tree: Any) -> str:
 
 def _forbidden(text: str) -> Iterator[tuple[int, str]]:
     depth = documents = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         line = event.start_mark.line if event.start_mark else 0
         anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -107,6 +110,9 @@ def _forbidden(text: str) -> Iterator[tuple[int, str]]:
             yield line, f"anchors (&{anchor}) are not allowed; write the value out, or use BASE"
         if tag:
             yield line, f"tags ({tag}) are not allowed; write a plain value"
+        if count > _MAX_VALUES:
+            yield line, f"holds more than {_MAX_VALUES} values; a configuration is a small file"
+            return
         if documents > 1:
             yield line, "a second document starts; a configuration is one document"
             return

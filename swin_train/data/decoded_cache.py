@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from swin_train.data import draws
-from swin_train.data.decode import MAX_PIXELS
+from swin_train.data.decode import FORMATS, MAX_PIXELS
 from swin_train.data.formats import ImageSource
 from swin_train.data.native.library import Item, Pool
 from swin_train.errors import UserError
@@ -89,7 +89,7 @@ def _mean_bytes(source: ImageSource, images: NDArray[np.int64], channels: int) -
     sizes = []
     for image in images.tolist():
         try:
-            with Image.open(io.BytesIO(source.read(image))) as picture:
+            with Image.open(io.BytesIO(source.read(image)), formats=FORMATS) as picture:
                 pixels = picture.width * picture.height
         except Exception:  # noqa: S112  (bad images are told of where they are used)
             continue

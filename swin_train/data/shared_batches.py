@@ -9,7 +9,7 @@ import io
 import itertools
 import math
 import mmap
-import pickle
+import pickle  # noqa: TID251  (between a process and those that it forked)
 import queue
 import weakref
 from collections.abc import Callable, Iterator

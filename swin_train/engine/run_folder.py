@@ -17,6 +17,7 @@ import swin_train
 from swin_train.config import Config, dump, output_dir, to_dict
 from swin_train.distributed import Runtime
 from swin_train.errors import LockLost, UserError
+from swin_train.redact import redacted_values
 from swin_train.weights.write import flush_to_disk
 
 EXIT_NAME = "exit.json"  # why the last launch ended
@@ -68,7 +69,7 @@ class RunFolder:
         launch = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "step": step,
-            "command": sys.argv,
+            "command": redacted_values(sys.argv),
             "swin_train": swin_train.__version__,
             "python": platform.python_version(),
             "torch": torch.__version__,

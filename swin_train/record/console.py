@@ -11,6 +11,8 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
+from swin_train.redact import redacted
+
 _PLAIN = "[%(asctime)s] %(levelname)s %(message)s"
 _WIDE = 150  # columns from which a terminal holds all the numbers
 
@@ -89,5 +91,11 @@ class Console:
         self._logger.setLevel(level)
 
 
+class _Formatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging calls it so)
+        """Keep credentials in URLs out of the log, whoever writes to it."""
+        return redacted(super().formatMessage(record))
+
+
 def _formatter(line_format: str) -> logging.Formatter:
-    return logging.Formatter(line_format, datefmt="%Y-%m-%d %H:%M:%S")
+    return _Formatter(line_format, datefmt="%Y-%m-%d %H:%M:%S")

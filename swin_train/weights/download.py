@@ -15,9 +15,10 @@ from typing import IO, BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-import torch.hub
+import torch
 
 from swin_train.errors import StorageError, UserError
+from swin_train.redact import redacted
 from swin_train.weights.damage import text_at
 from swin_train.weights.manifest import sha256_of
 from swin_train.weights.write import put_in_place
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # two characters or more: C: is a drive
 _DATE = r"20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\."
 _HASH = re.compile(rf".*-(?!{_DATE})([0-9a-f]{{8,64}})\.[^.]+")  # name-f4a2b1c8.pth: the start of its SHA-256
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_MAX_FILE = 64 << 30  # bytes; the largest Swin, of 3 billion parameters, takes 12 GB
 _MAX_NAME = 200  # characters; file systems take 255 bytes, and some are added
 _BLOCK = 1 << 20  # bytes
 _TIMEOUT = 30.0  # seconds without a byte
@@ -50,8 +53,8 @@ def local_file(path_or_url: str | Path) -> Path:
     gives their SHA-256.
 
     Raises:
-        UserError: the URL cannot be reached, gives something else than a file, breaks off, or gives a file of
-            another hash than its name says.
+        UserError: the URL is not encrypted, cannot be reached, gives something else than a file, breaks off, or
+            gives a file that is too large or of another hash than its name says.
         StorageError: the cache cannot be written.
     """
     if not is_url(path_or_url):
@@ -67,9 +70,9 @@ def local_file(path_or_url: str | Path) -> Path:
     if digest is None:
         digest = sha256_of(file)
         _check_copy(url, file, digest)
-        _say_which(f"{url} was downloaded before:", file, digest)
+        _say_which(f"{redacted(url)} was downloaded before:", file, digest)
     else:
-        _say_which(f"{url} is now", file, digest)
+        _say_which(f"{redacted(url)} is now", file, digest)
     return file
 
 
@@ -97,7 +100,7 @@ def _place(url: str) -> Path:
         raise UserError(
             f"{url}: names no file ({name!r}); give the whole address, such as https://HOST/FOLDER/NAME.pth"
         )
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder = Path(torch.hub.get_dir()) / "checkpoints"  # noqa: TID251  (where it is, and nothing from it)
     if not _hash_in(name):
         folder /= f"url-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     return folder / name
@@ -134,7 +137,7 @@ def _download(url: str, file: Path) -> str:
     part = file.with_name(
         f".{file.name}.part"
     )  # under the lock there is one; what a crash left is overwritten
-    logger.info("downloading %s", url)
+    logger.info("downloading %s", redacted(url))
     try:
         with part.open("wb") as sink:
             digest = _receive(url, sink)
@@ -166,8 +169,10 @@ def _blocks(url: str) -> Iterator[tuple[bytes, int | None]]:
         with _open(url) as response:
             _check_is_file(url, response)
             total = response.length
+            _check_size(url, total or 0)
             while block := response.read(_BLOCK):
                 received += len(block)
+                _check_size(url, received)
                 yield block, total
     except HTTPError as error:
         error.close()
@@ -190,9 +195,34 @@ def _blocks(url: str) -> Iterator[tuple[bytes, int | None]]:
 
 
 def _open(url: str) -> http.client.HTTPResponse:
+    _check_encrypted(url)
     agent = {"User-Agent": "swin_train"}  # some servers refuse Python's own
     request = urllib.request.Request(url, headers=agent)  # noqa: S310  (http or https, as is_url says)
-    return urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+    opener = urllib.request.build_opener(_Redirects)
+    return opener.open(request, timeout=_TIMEOUT)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, request, answer, code, reason, headers, url):  # type: ignore[no-untyped-def]
+        """Hold the next address to what the first one is held to."""
+        _check_encrypted(url)
+        return super().redirect_request(request, answer, code, reason, headers, url)
+
+
+def _check_encrypted(url: str) -> None:
+    address = urlsplit(url)
+    if address.scheme.lower() != "https" and address.hostname not in _LOOPBACK:
+        raise UserError(
+            f"{url}: is not encrypted, so that anybody on the way could give other weights; give its https:// address, "
+            f"or {_BY_HAND}"
+        )
+
+
+def _check_size(url: str, size: int) -> None:
+    if size > _MAX_FILE:
+        raise UserError(
+            f"{url}: is larger than the limit of {_megabytes(_MAX_FILE)}; check the address, or {_BY_HAND}"
+        )
 
 
 def _check_is_file(url: str, response: http.client.HTTPResponse) -> None:

@@ -222,17 +222,26 @@ def _unwrapped(content: Mapping[str, Any], which: Which) -> Mapping[str, Any] | 
 
 
 def _without_tensors(content: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    seen: set[int] = set()
     try:
-        return {key: value for key, value in content.items() if not _holds_tensors(value)}
+        return {key: value for key, value in content.items() if not _holds_tensors(value, seen)}
     except RecursionError as error:
         raise UserError(
             f"{file}: what it holds beside the weights contains itself; save its weights alone"
         ) from error
 
 
-def _holds_tensors(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_holds_tensors, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_holds_tensors, value))
-    return isinstance(value, Tensor)
+def _holds_tensors(value: Any, seen: set[int]) -> bool:
+    """Whether there is a tensor in ``value``; ``seen`` holds what was looked through already, without one.
+
+    Ten lists of ten references to the next are a small file and 10^10 ways through it.
+    """
+    if not isinstance(value, Mapping | list | tuple):
+        return isinstance(value, Tensor)
+    if id(value) in seen:
+        return False
+    inner = value.values() if isinstance(value, Mapping) else value
+    if any(_holds_tensors(item, seen) for item in inner):
+        return True
+    seen.add(id(value))
+    return False

@@ -1,7 +1,9 @@
 """A file of ``torch.save`` as data: what more it would do is refused, and named."""
 
+import mmap
 import re
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ _HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (OrderedDict, "yacs.config.CfgNode"),
     (OrderedDict, "argparse.Namespace"),
 ]
+_ZIP = b"PK\3\4"
 _DEFAULT_PROTOCOL = 2  # of torch.save; torch's weights-only reader knows little of others
 
 # What files that are data alone look up; torch itself tells it of its zip archives of the default protocol.
@@ -31,14 +34,48 @@ def load_as_data(file: Path) -> Any:
     """Load what ``torch.save`` wrote, on the CPU, running nothing that the file brings along.
 
     Raises:
-        UserError: it asks for more than data, is of a pickle protocol that is not read, or is damaged.
+        UserError: it asks for more than data, is of a pickle protocol that is not read, is damaged, or would take
+            far more memory than the file is large.
     """
+    _refuse_swelling(file)
     with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Detected pickle protocol")  # said below where it matters
         try:
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)  # noqa: TID251
         except Exception as error:  # a damaged file makes torch.load raise nearly anything
             raise UserError(f"{file}: {_refusal(file, error)}") from error
+
+
+def _refuse_swelling(file: Path) -> None:
+    """Refuse what torch would make far larger than it is: what it writes itself takes as much memory as disk."""
+    try:
+        mentions_bytearray = _looks_up_bytearray(file)
+    except UserError:
+        raise
+    except Exception as error:  # so does a damaged archive zipfile
+        raise UserError(f"{file}: {_refusal(file, error)}") from error
+    if mentions_bytearray:  # data, as torch sees it: any number of bytes, made by that number alone
+        raise UserError(
+            f"{file}: refused, because it makes a bytearray, perhaps one larger than the memory. Save its weights "
+            "alone, best as .safetensors, where you trust it"
+        )
+
+
+def _looks_up_bytearray(file: Path) -> bool:
+    with file.open("rb") as content:
+        if content.read(len(_ZIP)) != _ZIP:  # an older file; pickles stand before its tensors and behind them
+            with mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return data.find(b"bytearray") >= 0
+        with zipfile.ZipFile(content) as archive:
+            members, size = archive.infolist(), file.stat().st_size
+            total = sum(member.file_size for member in members)
+            if total > size:
+                raise UserError(
+                    f"{file}: refused, because it would unpack {size} bytes to {total}; torch.save packs nothing, so "
+                    "save the weights again with it, or as .safetensors, where you trust them"
+                )
+            pickles = [member for member in members if member.filename.lower().endswith("data.pkl")]
+            return any(b"bytearray" in archive.read(member) for member in pickles)
 
 
 def _refusal(file: Path, error: Exception) -> str:

@@ -42,7 +42,7 @@ def write_torch(path: str | Path, state: Mapping[str, Tensor], wrapper: str | No
     def save(beside: Path) -> None:
         with beside.open("wb") as file:  # by its path, torch would write the temporary name into the file
             try:
-                torch.save({wrapper: plain} if wrapper else plain, file)
+                torch.save({wrapper: plain} if wrapper else plain, file)  # noqa: TID251  (tensors alone)
             except RuntimeError as error:
                 # torch's zip writer hides the file's own error behind one of its own.
                 raise OSError(str(error.__context__ or error)) from error

@@ -1,10 +1,12 @@
 """How names of files and classes are shown, and the first look at a data path."""
 
 import os
+import re
 
 from swin_train.errors import UserError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a log is shown on terminals
 _NAMED = 10  # names shown in a message before "and N more"
 
 
@@ -14,8 +16,9 @@ def printable(name: str) -> str:
 
 
 def shown(name: bytes) -> str:
-    r"""``name`` as text, every byte that is not UTF-8 as \xNN."""
-    return name.decode("utf-8", "backslashreplace")
+    r"""``name`` as text, every byte that is not UTF-8 as \xNN, and controls of a terminal likewise."""
+    text = name.decode("utf-8", "backslashreplace")
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def listing(names: list[str]) -> str:

@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, TypeVar
 import fsspec
 
 from swin_train.errors import StorageError, UserError
+from swin_train.redact import redacted
 
 logger = logging.getLogger(__name__)
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_SECRETS = re.compile(r"(?<=//)[^/@\s]*@|\?\S+")  # KEY:SECRET@ before a host, and the query of a signed URL
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 _WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds before each further attempt
 _BLOCK = 1 << 23  # bytes of one request
@@ -55,7 +55,7 @@ def is_url(path: str) -> bool:
 
 def shown_path(text: str) -> str:
     """``text`` without the credentials that URLs in it carry, as messages show them."""
-    return _SECRETS.sub("", os.fsencode(text).decode("utf-8", "backslashreplace"))
+    return redacted(os.fsencode(text).decode("utf-8", "backslashreplace"))
 
 
 def files_in(folder: str) -> list[StoredFile] | None:

@@ -23,6 +23,7 @@ from swin_train.data.images import (
     Loaded,
     candidates,
     no_image_left,
+    place_or_bytes,
     read,
     transforming,
     unusable_for_evaluation,
@@ -145,7 +146,7 @@ class _NativeImages(Generic[V]):
         pixels = None if self._cache is None else self._cache.get(image)
         if pixels is not None:
             return pixels
-        return self.source.span(image) or read(self.source, image, self.source.name(image))
+        return place_or_bytes(self.source, image)
 
     def _view(self, place: Place, width: int, height: int) -> V:
         raise NotImplementedError

@@ -93,6 +93,41 @@ def test_a_chain_of_too_many_bases_is_reported(write: Write, length: int) -> Non
     assert load_config(f"{length - 19}.yaml").TAG == "end"
 
 
+def test_a_tree_of_too_many_bases_is_reported(write: Write) -> None:
+    """Each file names the next one twice: 2^18 ways to the last one."""
+    for number in range(18):
+        write(f"{number}.yaml", f"BASE: [{number + 1}.yaml, {number + 1}.yaml]\n")
+    write("18.yaml", "TAG: end\n")
+
+    assert problems_of("0.yaml") == ("17.yaml:1: BASE leads to more than 100 files",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"KEY{number}: 1\n" for number in range(5000)),
+        "TAG: x\n" * 5000,
+        f"BASE: [{'nothing.yaml, ' * 5000}]\n",
+    ],
+    ids=["unknown keys", "the same key", "missing files"],
+)
+def test_of_very_many_problems_the_first_are_reported(write: Write, text: str) -> None:
+    *problems, end = problems_of(write("a.yaml", text))
+
+    assert len(problems) == 50
+    assert end == "and perhaps more: reading ended here"
+
+
+@pytest.mark.parametrize("base", [False, True])
+def test_python_code_is_no_configuration(write: Write, base: bool) -> None:
+    write("code.py", "raise SystemExit('it ran')\n")
+    write("a.yaml", "BASE: [code.py]\n")
+
+    assert problems_of("a.yaml" if base else "code.py") == (
+        f"{'a.yaml:1' if base else '--cfg'}: code.py is Python code, and none is run; write its values as YAML",
+    )
+
+
 def test_a_missing_base_is_reported_with_its_line(write: Write) -> None:
     write("a.yaml", "TAG: x\nBASE: [nothing_like_it.yaml]\n")
 

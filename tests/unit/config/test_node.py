@@ -109,6 +109,28 @@ def test_nothing_changes_a_configuration(change: Callable[[Any], Any]) -> None:
     assert cfg == Config()
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda file: Config().merge_from_file(str(file)),
+        lambda file: Config.load_cfg(file.open()),
+        lambda file: Config().TRAIN.load_cfg(file.open()),
+    ],
+)
+def test_yacs_own_readers_which_run_python_files_are_shut(
+    tmp_path: Path, read: Callable[[Path], Any]
+) -> None:
+    trace, file = tmp_path / "PWNED", tmp_path / "cfg.py"
+    file.write_text(f"open({str(trace)!r}, 'w')\ncfg = {{}}\n")
+
+    with pytest.raises(AttributeError, match="read-only; give load_config"):
+        read(file)
+    assert not trace.exists()
+
+    CfgNode.load_cfg(file.open())  # that the test tests something
+    assert trace.exists()
+
+
 def test_every_leaf_is_immutable() -> None:
     for value in Config().flat().values():
         hash(value)

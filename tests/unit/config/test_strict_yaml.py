@@ -54,6 +54,7 @@ def test_scalars_mean_what_they_look_like(text: str, value: Any) -> None:
         ("A: 1\nB: *x", "f.yaml:2: aliases (*x) are not allowed"),
         ("A: 1\n---\nB: 1", "f.yaml:2: a second document starts"),
         ("A: " + "[" * 30 + "]" * 30, "f.yaml:1: is nested more than 20 deep"),
+        ("A: [" + "1," * 30_000 + "]", "f.yaml:1: holds more than 30000 values"),
         ("A: 1\nB: [1", "f.yaml:2: is not valid YAML: expected ',' or ']'"),
         ("A: 1\n  B: 2", "f.yaml:2: is not valid YAML"),
         ("A: \x01", "f.yaml: is not valid YAML: unacceptable character"),
@@ -65,6 +66,12 @@ def test_what_is_not_plain_yaml_is_a_problem_with_its_line(text: str, problem: s
     assert parsed is None
     assert problems
     assert problems[0].startswith(problem)
+
+
+def test_of_very_many_problems_the_first_are_told() -> None:
+    _, problems = parse("A: [" + "*x," * 10_000 + "]")
+
+    assert len(problems) == 20
 
 
 def test_an_empty_file_is_no_problem(tmp_path: Path) -> None:
@@ -89,7 +96,7 @@ def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
     ("content", "problem"),
     [
         (b"A: \xff", "is not UTF-8 text (byte 3)"),
-        (b"#" * (2 << 20), "is larger than 1048576 bytes"),
+        (b"#" * (1 << 18) + b"#", "is larger than 262144 bytes"),
         (None, "cannot be read: Is a directory"),
     ],
 )

@@ -114,6 +114,20 @@ def test_a_file_that_has_vanished_counts_as_bad(train_feed: Callable, source: Im
         list(train_feed(source).batches(0))
 
 
+def test_a_file_that_is_too_large_is_bad_before_it_is_in_memory(
+    train_feed: Callable, make_folder: MakeFolder
+) -> None:
+    root = make_folder({"a": 4, "b": 4})
+    huge = sorted((root / "train/b").iterdir())[1]
+    os.truncate(huge, 1 << 40)  # of holes: it takes nothing on the disk, and would fill any memory
+    feed = train_feed(ImageFolder(str(root), "train"), max_bad_images=1)
+
+    list(feed.batches(0))
+
+    [bad] = feed.bad_images
+    assert bad.reason == f"has {1 << 40} bytes, more than the limit of {64 << 20}"
+
+
 @pytest.mark.parametrize(
     "change", [lambda data: data + b"\0", lambda data: data[:-2]], ids=["longer", "shorter"]
 )

@@ -58,8 +58,8 @@ def test_a_url_is_downloaded_into_the_cache_of_torch_hub_and_named_in_the_log(
     assert file.read_bytes() == CONTENT
     assert left_over(cache) == [name]
     assert log.messages == [
-        f"downloading {url}",
-        f"{url} is now {file}, SHA-256 {SHA256}, as its name says",
+        f"downloading {site.address}/v1.0/{name}",
+        f"{site.address}/v1.0/{name} is now {file}, SHA-256 {SHA256}, as its name says",
     ]
 
 

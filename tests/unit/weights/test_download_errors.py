@@ -94,6 +94,38 @@ def test_no_network(site: Any, cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert message == f"cannot be reached ([Errno -3] Temporary failure in name resolution); {BY_HAND}"
 
 
+@pytest.mark.parametrize("url", ["http://example.org/x.pth", "HTTP://192.168.0.1/swin-01234567.pth"])
+def test_an_address_that_is_not_encrypted(cache: Path, url: str) -> None:
+    assert fail(url, cache) == (
+        "is not encrypted, so that anybody on the way could give other weights; give its https:// address, or "
+        f"{BY_HAND}"
+    )
+
+
+@pytest.mark.parametrize("to", ["http://example.org/x.pth", "ftp://example.org/x.pth"])
+def test_a_server_that_leads_on_to_an_address_that_is_not_encrypted(site: Any, cache: Path, to: str) -> None:
+    with pytest.raises(UserError, match=f"^{to}: is not encrypted"):
+        local_file(site.give("/x.pth", b"", status=302, location=to))
+    assert left_over(cache) == []
+
+
+def test_a_server_that_leads_on_is_followed(site: Any) -> None:
+    to = site.give("/y.pth", CONTENT)
+
+    assert local_file(site.give("/x.pth", b"", status=302, location=to)).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("is_said", [True, False])
+def test_a_file_that_is_larger_than_any_weights(
+    site: Any, cache: Path, monkeypatch: pytest.MonkeyPatch, is_said: bool
+) -> None:
+    monkeypatch.setattr(download, "_MAX_FILE", 3_000_000)
+    url = site.give("/x.pth", bytes(4_000_000), length=4_000_000 if is_said else -1)
+
+    message = f"is larger than the limit of 3.0 MB; check the address, or {BY_HAND}"
+    assert fail(url, cache) == message
+
+
 @pytest.mark.parametrize(
     ("body", "length", "message"),
     [

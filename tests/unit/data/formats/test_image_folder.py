@@ -56,6 +56,16 @@ def test_names_that_are_not_utf8_are_read_and_shown_escaped(tmp_path: Path) -> N
     assert source.classes == (r"caf\xe9",)
 
 
+def test_names_cannot_speak_to_a_terminal_or_forge_lines_of_a_log(tmp_path: Path) -> None:
+    (tmp_path / "train/a").mkdir(parents=True)
+    (tmp_path / "train/a/x\x1b[2J\nERROR\u0085 all is lost\u3000.png").write_bytes(b"data")
+
+    source = ImageFolder(str(tmp_path), "train")
+
+    assert source.read(0) == b"data"
+    assert source.name(0) == "train/a/x\\x1b[2J\\x0aERROR\\x85 all is lost\u3000.png"
+
+
 def test_hidden_and_other_files_are_ignored_with_a_count(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
