@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from swin_train.config import Config, to_dict
@@ -222,6 +223,11 @@ class Checkpointer:
             state.restore(StoredTensors(folder), read_train_json(folder)["state"])
         except UserError as error:
             raise UserError(f"{folder}: {error}") from None
+        except (
+            SafetensorError,
+            OSError,
+        ) as error:  # its manifest is that of what was written, which is no state
+            raise UserError(f"{folder}: cannot be read ({error}); give another checkpoint") from error
 
     def _is_whole_everywhere(self) -> bool:
         """Have each other machine look at the chosen state, whose disk may show it otherwise."""

@@ -27,7 +27,7 @@ def test_a_lost_peer_is_one_line(fail_with, monkeypatch):
     )
 
     assert status == 1
-    assert error.startswith("[rank 1] error: another process of the run has ended ([gloo/")
+    assert error.startswith("[rank 1] error: another process of the run has ended or hangs ([gloo/")
     assert error.count("\n") == 1
 
 

@@ -32,7 +32,7 @@ def curve(folder, name):
 
 def test_a_line_says_how_far_and_how_fast(tmp_path, capsys):
     with Recorder(tmp_path, is_main=True) as recorder:
-        recorder.start(0)
+        recorder.start(0, 0)
         train(recorder, 4, loss_scale=65536.0)
 
     line = (
@@ -45,7 +45,7 @@ def test_a_line_says_how_far_and_how_fast(tmp_path, capsys):
 
 def test_small_learning_rates_are_not_shown_as_zero(tmp_path, capsys):
     with Recorder(tmp_path, is_main=True) as recorder:
-        recorder.start(0)
+        recorder.start(0, 0)
         train(recorder, 1, lr=2e-8)
 
     assert "lr 2e-08" in capsys.readouterr().err
@@ -53,12 +53,12 @@ def test_small_learning_rates_are_not_shown_as_zero(tmp_path, capsys):
 
 def test_a_resumed_run_has_each_step_once(tmp_path):
     with Recorder(tmp_path, is_main=True) as recorder:
-        recorder.start(0)
+        recorder.start(0, 0)
         for step in (1, 2, 3, 4):
             train(recorder, step, loss=float(step))
 
     with Recorder(tmp_path, is_main=True) as recorder:  # from the checkpoint of step 2
-        recorder.start(2)
+        recorder.start(2, 0)
         for step in (3, 4, 5):
             train(recorder, step, loss=10.0 * step)
 
@@ -70,7 +70,7 @@ def test_a_resumed_run_has_each_step_once(tmp_path):
 
 def test_evaluations_are_curves_of_their_own(tmp_path):
     with Recorder(tmp_path, is_main=True) as recorder:
-        recorder.start(0)
+        recorder.start(0, 0)
         recorder.evaluation({"step": 5, "epoch": 1, "top1": 75.0, "ema_top1": 80.0})
 
     assert curve(tmp_path, "val/top1") == [(5, 75.0)]
@@ -79,7 +79,7 @@ def test_evaluations_are_curves_of_their_own(tmp_path):
 
 def test_other_processes_write_nothing_and_show_warnings_only(tmp_path, capsys):
     with Recorder(tmp_path, is_main=False) as recorder:
-        recorder.start(0)
+        recorder.start(0, 0)
         train(recorder, 1)
         recorder.evaluation({"step": 1, "epoch": 1, "top1": 75.0})
         logging.getLogger("swin_train.data").info("progress")
@@ -104,7 +104,7 @@ def test_a_terminal_of_80_columns_shows_step_speed_and_time_left(tmp_path, monke
     for name, value in {"COLUMNS": "80", "TERM": "xterm", "FORCE_COLOR": "1"}.items():
         monkeypatch.setenv(name, value)
     with Recorder(tmp_path, is_main=True) as recorder:
-        recorder.start(0)
+        recorder.start(0, 0)
         train(recorder, 4)
 
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
