@@ -19,23 +19,15 @@ from torch import Tensor
 from swin_train.config import Config, to_dict
 from swin_train.distributed import Runtime
 from swin_train.distributed.parallelize import own_part, whole
-from swin_train.engine.commit import Commit, free_name, remove_folder, sweep
+from swin_train.engine.commit import Commit, remove_folder
 from swin_train.engine.identity import RunFacts, compare_runs
 from swin_train.engine.migrations import SCHEMA
 from swin_train.engine.run_folder import RunFolder
 from swin_train.engine.saver import Saver
+from swin_train.engine.source import find_source
 from swin_train.engine.state import TrainState
-from swin_train.engine.step_folders import (
-    is_whole,
-    named_state,
-    newest_whole,
-    read_train_json,
-    step_folder,
-    step_folders,
-    step_of,
-)
+from swin_train.engine.step_folders import is_whole, read_train_json, step_folder, step_folders, step_of
 from swin_train.errors import NumericsError, StorageError, UserError
-from swin_train.weights.download import is_url
 from swin_train.weights.stored_tensors import StoredTensors
 from swin_train.weights.write import write_weights
 
@@ -45,9 +37,9 @@ _LAST_SAVE_S = 60.0  # that a run which fails waits for a state that is being wr
 
 
 class Checkpointer:
-    """Finds the state to continue from, and saves new ones.
+    """Reads the state to continue from, and saves new ones; all processes do so together.
 
-    The main process chooses; all processes read what it chose, and write together. A disk that refuses is said and
+    A disk that refuses is said and
     tried again at the next time, ``SAVE_MAX_FAILURES`` times.
 
     Raises:
@@ -61,10 +53,7 @@ class Checkpointer:
         self._kept: frozenset[int] = frozenset()
         self._steps_per_epoch = 0
         self._weight_failures = 0
-        chosen = runtime.from_main(self._choose)
-        self.source = Path(chosen) if chosen else None
-        while self.source is not None and not self._is_whole_everywhere():
-            self.source = Path(runtime.from_main(self._choose_again))
+        self.source = find_source(cfg, folder.checkpoints, runtime)
 
     @property
     def recorded(self) -> RunFacts | None:
@@ -228,49 +217,6 @@ class Checkpointer:
             OSError,
         ) as error:  # its manifest is that of what was written, which is no state
             raise UserError(f"{folder}: cannot be read ({error}); give another checkpoint") from error
-
-    def _is_whole_everywhere(self) -> bool:
-        """Have each other machine look at the chosen state, whose disk may show it otherwise."""
-        runtime, is_damaged = self._runtime, False
-        if runtime.local_rank == 0 and not runtime.is_main and self.source is not None:
-            is_damaged = not is_whole(self.source)
-        if runtime.world_size == runtime.local_world_size:
-            return True
-        return not runtime.files.largest([int(is_damaged)])[0]
-
-    def _choose(self) -> str | None:
-        """Return the newest whole checkpoint of the run's own folder, else the one ``--resume`` names."""
-        cfg, own = self._cfg, self._folder.checkpoints
-        sweep(own)
-        found = step_folders(own)
-        if found and not cfg.TRAIN.AUTO_RESUME:
-            raise UserError(
-                f"{own}: a run is there already and TRAIN.AUTO_RESUME is off; choose another TAG or "
-                f"--output, or set TRAIN.AUTO_RESUME True to continue it"
-            )
-        if found:
-            if cfg.MODEL.RESUME:
-                logger.warning(
-                    "MODEL.RESUME %s is not read: the run's own folder has checkpoints", cfg.MODEL.RESUME
-                )
-            chosen = newest_whole(own)
-            for damaged in found[found.index(chosen) + 1 :]:  # out of the way of those that come
-                damaged.rename(free_name(own / f"damaged-{damaged.name}"))
-            return str(chosen)
-        if not cfg.MODEL.RESUME:
-            return None
-        if is_url(cfg.MODEL.RESUME):
-            raise UserError(
-                f"MODEL.RESUME: {cfg.MODEL.RESUME} is a URL, which gives weights and no training state to go on from; "
-                f"start from its weights with --pretrained {cfg.MODEL.RESUME}"
-            )
-        return str(named_state(Path(cfg.MODEL.RESUME)))
-
-    def _choose_again(self) -> str:
-        """Put the chosen state aside, which another machine cannot read, and return the newest older one."""
-        assert self.source is not None
-        self.source.rename(free_name(self.source.with_name(f"damaged-{self.source.name}")))
-        return str(newest_whole(self.source.parent))
 
     def _content(self, state: TrainState, facts: RunFacts, header: Mapping[str, str]) -> dict[str, object]:
         return {

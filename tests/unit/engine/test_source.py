@@ -1,0 +1,70 @@
+"""Which state a launch of several machines goes on from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import swin_train.engine.source
+from swin_train.config import Config, load_config
+from swin_train.distributed import Runtime
+from swin_train.distributed.channel import Channel
+from swin_train.engine.commit import Commit, commit
+from swin_train.engine.source import find_source
+from swin_train.errors import UserError
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Path:
+    """Two states of a run."""
+    for step in (1, 2):
+        folder = tmp_path / f"checkpoints/step-{step:08d}"
+        commit(Commit(folder, {"model.a": torch.ones(1)}, {}, {}, check_owner=bool), Channel())
+    return tmp_path / "checkpoints"
+
+
+@pytest.fixture
+def cfg() -> Config:
+    return load_config(None, [])
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a runtime whose other machine sees these states as damaged."""
+
+    def make(*damaged: str) -> Runtime:
+        monkeypatch.setattr(
+            swin_train.engine.source,
+            "_is_damaged_elsewhere",
+            lambda folder, runtime: folder.name in damaged,
+        )
+        return Runtime(torch.device("cpu"))
+
+    return make
+
+
+def test_a_state_that_is_damaged_on_another_machine_is_put_aside(
+    checkpoints: Path, cfg: Config, elsewhere: Any
+) -> None:
+    assert find_source(cfg, checkpoints, elsewhere("step-00000002")) == checkpoints / "step-00000001"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["damaged-step-00000002", "step-00000001"]
+
+
+def test_where_all_are_damaged_on_another_machine_it_is_an_error(
+    checkpoints: Path, cfg: Config, elsewhere: Any
+) -> None:
+    with pytest.raises(UserError, match=r"none of its 0 checkpoint\(s\) is whole"):
+        find_source(cfg, checkpoints, elsewhere("step-00000001", "step-00000002"))
+
+
+def test_a_state_of_another_run_is_left_where_it_is(
+    tmp_path: Path, checkpoints: Path, elsewhere: Any
+) -> None:
+    cfg = load_config(None, ["MODEL.RESUME", str(checkpoints)])
+
+    with pytest.raises(
+        UserError, match=r"MODEL.RESUME: \S+step-00000002 is not whole as another machine sees it"
+    ):
+        find_source(cfg, tmp_path / "own", elsewhere("step-00000002"))
+    assert (checkpoints / "step-00000002").is_dir()
