@@ -166,9 +166,10 @@ pass_on() { # SIGNAL: to torchrun, once: a second one would cut short the time i
         return
     fi
     passed=$1
-    [[ -z $child ]] || kill "-$1" "$child" 2>/dev/null || true
+    [[ $1 != HUP ]] || passed=TERM # the terminal is gone: the run saves and ends, since nobody could end it later
+    [[ -z $child ]] || kill "-$passed" "$child" 2>/dev/null || true
 }
-for signal in TERM USR1 INT; do
+for signal in TERM USR1 INT HUP; do
     # shellcheck disable=SC2064 # the signal of now is meant
     trap "pass_on $signal" "$signal"
 done

@@ -53,11 +53,15 @@ class PeerLost(UserError):
 
 
 class Stopped(UserError):
-    """A signal asked the run to stop, and it has; everything that was computed is saved."""
+    """A signal asked the run to stop, and it has.
 
-    def __init__(self, message: str, exit_status: int) -> None:
+    Attributes:
+        is_agreed: all processes stop at the same update, and what was computed is saved; otherwise nothing was yet.
+    """
+
+    def __init__(self, message: str, exit_status: int, *, is_agreed: bool) -> None:
         super().__init__(message)
-        self.exit_status = exit_status
+        self.exit_status, self.is_agreed = exit_status, is_agreed
 
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from swin_train.errors import INTERRUPTED, PeerLost, UserError, as_user_error
+from swin_train.errors import INTERRUPTED, LockLost, PeerLost, UserError, as_user_error
 from swin_train.redact import redacted
 
 EXIT_FILE = (
@@ -27,7 +27,7 @@ def exit_status(error: BaseException | None) -> int:
     return 1 if explained is None else explained.exit_status
 
 
-def report_exit(path: Path, error: BaseException | None, step: int | None = None) -> None:
+def report_exit(path: Path, error: BaseException | None, *, step: int | None = None, owner: int = 0) -> None:
     """Write why this process ends, unless another of the same launch has said why before it.
 
     What only follows from the end of another process gives way to what that one says.
@@ -36,6 +36,7 @@ def report_exit(path: Path, error: BaseException | None, step: int | None = None
         path: of the JSON file; that it cannot be written is no reason to fail otherwise.
         error: what ends the process; None: everything was done.
         step: updates made, where that is known.
+        owner: number of the launch; what a later one has written stays.
     """
     explained = None if error is None else as_user_error(error)
     report: dict[str, Any] = {
@@ -44,14 +45,15 @@ def report_exit(path: Path, error: BaseException | None, step: int | None = None
         "rank": int(os.environ.get("RANK") or 0),
         "host": socket.gethostname(),
         "step": step,
-        "is_cause": not isinstance(explained, PeerLost),
-        "attempt": _attempt(),
+        "is_cause": not isinstance(explained, PeerLost | LockLost),
+        "launch": _launch(),
+        "owner": owner,
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     beside = path.with_name(f".{path.name}.tmp-{report['rank']}-{os.getpid()}")
     try:
         beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        if not _is_told(path, report["is_cause"]):
+        if not _is_told(path, report):
             beside.replace(path)
     except OSError:  # the end of the process matters more
         pass
@@ -74,18 +76,21 @@ def _reason(error: BaseException | None, explained: UserError | None) -> str:
     return str(explained) if explained is not None else redacted(f"{type(error).__name__}: {error}")
 
 
-def _attempt() -> str:
-    """Which start of the processes this is: torchrun starts them again, and they meet at another port then."""
+def _launch() -> str:
+    """Which start of the processes this is: those that torchrun starts again meet at another port."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return f"process {os.getpid()}"
-    names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
-    return " ".join(os.environ.get(name, "") for name in names)
+    return " ".join(
+        os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")
+    )
 
 
-def _is_told(path: Path, is_cause: bool) -> bool:
-    """Whether the file tells of the same start what need not be replaced."""
+def _is_told(path: Path, report: dict[str, Any]) -> bool:
+    """Whether the file tells already what ``report`` would, or is a later launch's."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return told["attempt"] == _attempt() and (told["is_cause"] or not is_cause)
+        if told["owner"] != report["owner"]:
+            return told["owner"] > report["owner"]
+        return told["launch"] == report["launch"] and (told["is_cause"] or not report["is_cause"])
     except (OSError, ValueError, KeyError, TypeError):
         return False

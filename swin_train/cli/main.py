@@ -4,6 +4,7 @@ import difflib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _run(sys.argv[1:] if argv is None else argv)
     except SystemExit as done:  # after --help or --version, or when the reader of stdout has left
-        return int(done.code or 0)
+        return exit_status(done)
     except BaseException as error:
         explained = as_user_error(error)
         report_to_launcher(error)
@@ -60,7 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_and_leave() -> NoReturn:
     """Run this process's command line and end it with the status."""
-    status = main()
+    try:
+        status = main()
+    except BaseException as error:  # nobody foresaw it
+        traceback.print_exception(error)
+        status = exit_status(error)
     if os.environ.get("WORLD_SIZE", "1") != "1":
         # At the end of the interpreter, threads of a gloo group that lost a peer may abort the process.
         for stream in (sys.stdout, sys.stderr):

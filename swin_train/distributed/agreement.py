@@ -1,5 +1,6 @@
 """Whether processes that should hold the same weights do: compared by a hash of their bits."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import torch
@@ -39,17 +40,20 @@ def check_agreement(tensors: Iterable[Tensor], copy: int, runtime: Runtime, when
         when: for the message, such as "update 1000".
 
     Raises:
-        NumericsError: in every process, naming those that differ from the first of their kind.
+        NumericsError: in every process, naming those that differ from most of their kind.
     """
     if runtime.world_size == 1:
         return
     hashes = runtime.files.gather([copy, hash_tensors(tensors)])
-    first: dict[int, int] = {}
-    for part, value in hashes:
-        first.setdefault(part, value)
-    strays = [rank for rank, (part, value) in enumerate(hashes) if value != first[part]]
-    if strays:
+    for part in sorted({part for part, _ in hashes}):
+        ranks = {rank: value for rank, (held, value) in enumerate(hashes) if held == part}
+        [(usual, count), *others] = Counter(ranks.values()).most_common()
+        if not others:
+            continue
+        is_clear = count > others[0][1]  # of two that differ nobody knows which one is right
+        strays = [rank for rank, value in ranks.items() if value != usual or not is_clear]
         raise NumericsError(
-            f"{when}: the weights of rank {', '.join(map(str, strays))} are no longer those of the ranks that hold the "
-            f"same; memory or a processor there may be faulty. Go on from the last checkpoint, without that machine"
+            f"{when}: the weights of rank {', '.join(map(str, strays))} are no longer those of "
+            f"{'the others' if is_clear else 'each other'} that should hold the same; memory or a processor may be "
+            f"faulty. Go on from the last checkpoint, without that machine"
         )

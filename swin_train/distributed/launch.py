@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 _MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
 _SETTLE_S = 0.2
+_NCCL_LATER_S = 60.0
 
 
 @contextmanager
@@ -36,6 +37,7 @@ def launch(cfg: Config) -> Iterator[Runtime]:
         UserError: the environment contradicts itself, or ``DEVICE`` cannot be had.
         PeerLost: not all processes came.
     """
+    launcher = os.getppid()  # before the others are waited for: it may die meanwhile
     rank, local_rank, world_size = read_environment(os.environ)
     local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE") or world_size)
     device = choose_device(cfg.DEVICE, local_rank)
@@ -54,6 +56,7 @@ def launch(cfg: Config) -> Iterator[Runtime]:
                 steps=_channel(timedelta(seconds=cfg.DIST.TIMEOUT_S)),
                 files=_channel(patient),
                 saver=_channel(patient),
+                launcher=launcher,
                 roll_call=roll_call,
             )
 
@@ -75,17 +78,20 @@ def _process_group(
     if device.type == "cuda":
         torch.cuda.set_device(device)
     store = _meet(timedelta(seconds=cfg.DIST.SETUP_TIMEOUT_S))
+    is_cuda = device.type == "cuda"
     dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
+        "nccl" if is_cuda else "gloo",
         store=dist.PrefixStore("run", store),
         rank=rank,
         world_size=world_size,
-        timeout=timedelta(seconds=cfg.DIST.TIMEOUT_S),
+        # nccl ends the process by itself; the channel of the updates is to say before whom it waits for
+        timeout=timedelta(seconds=cfg.DIST.TIMEOUT_S + (_NCCL_LATER_S if is_cuda else 0)),
     )
     try:
         yield RollCall(dist.PrefixStore("roll_call", store), rank, world_size)
-    except Stopped:  # by all processes at the same update
-        _leave()
+    except Stopped as stop:
+        if stop.is_agreed:
+            _leave()
         raise
     _leave()  # not after an error: peers may be inside a collective, and it would wait for them
 

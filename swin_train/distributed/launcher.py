@@ -33,18 +33,19 @@ def warn_of_shared_store(environment: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def ending_with_launcher(end: Callable[[LockLost], None]) -> Iterator[None]:
+def ending_with_launcher(agent: int, end: Callable[[LockLost], None]) -> Iterator[None]:
     """Call ``end`` from a thread of its own when torchrun's agent is gone; without torchrun, never.
 
     Nobody would restart or stop such a process, and another launch may be at its run already.
 
     Args:
+        agent: the process that started this one, as it was at its beginning.
         end: ends the process.
     """
     if not is_under_torchrun(os.environ):
         yield
         return
-    agent, is_over = os.getppid(), threading.Event()
+    is_over = threading.Event()
 
     def watch() -> None:
         while not is_over.wait(_LOOK_EVERY_S):

@@ -1,12 +1,15 @@
 """How a model is spread over the processes of a run."""
 
 import inspect
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
@@ -85,7 +88,15 @@ def choose_spread(cfg: Config, runtime: Runtime, compute_dtype: torch.dtype | No
         )
     shape = (world_size // shard_size, shard_size)
     mesh = init_device_mesh(device.type, shape, mesh_dim_names=("replicate", "shard"))
+    for dimension in range(mesh.ndim):  # its groups would wait for as long as torch finds right
+        set_timeout(mesh.get_group(dimension), dist.TIMEOUT_S)
     return Spread(device, mesh, False, *dtypes)
+
+
+def set_timeout(group: ProcessGroup, seconds: float) -> None:
+    """Let collectives of a group that torch has made fail after so long."""
+    # torch has no public way to say it for a mesh
+    torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), group)
 
 
 def parallelize(model: nn.Module, spread: Spread) -> nn.Module:
@@ -148,9 +159,17 @@ def is_sharded(model: nn.Module) -> bool:
     return isinstance(model, FSDPModule)
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """Return all of a tensor of which each process holds a part; all processes call this together."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+def whole_on_main(tensors: Mapping[str, Tensor], runtime: Runtime) -> dict[str, Tensor]:
+    """Return all of every tensor in the main process, and nothing in the others; all call this together.
+
+    Those of which each process holds a part are put together one by one, and kept on the host.
+    """
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        value = tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
+        if runtime.is_main:
+            found[name] = value
+    return found
 
 
 def own_part(tensor: Tensor) -> Tensor:

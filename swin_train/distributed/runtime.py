@@ -28,6 +28,7 @@ class Runtime:
         steps: for what happens at every update; who does not come within ``DIST.TIMEOUT_S`` is lost.
         files: for what may take long in one process alone, such as writing; waits ``DIST.SETUP_TIMEOUT_S``.
         saver: as ``files``, for the thread that writes checkpoints alone.
+        launcher: the process that started this one.
         roll_call: names who is gone; None where there is one process.
     """
 
@@ -39,6 +40,7 @@ class Runtime:
     steps: Channel = field(default_factory=Channel)
     files: Channel = field(default_factory=Channel)
     saver: Channel = field(default_factory=Channel)
+    launcher: int = 0
     roll_call: RollCall | None = None
 
     @property

@@ -16,9 +16,9 @@ _WATCHED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 class StopSignals:
     """Notes SIGTERM, SIGUSR1 (which schedulers send before a time limit) and SIGINT (Ctrl-C).
 
-    Until ``defer`` is called there is nothing to save, and a signal ends the run at once. A second Ctrl-C always
-    does; a second SIGTERM changes nothing. Outside of the main thread, which alone may handle signals, none is
-    noted.
+    Until ``defer`` is called there is nothing to save, and a signal ends the run at once. A second Ctrl-C does so
+    without saving; a second SIGTERM changes nothing. Outside of the main thread, which alone may handle signals, none
+    is noted.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,8 @@ class StopSignals:
         if is_again:
             raise KeyboardInterrupt
         if not self._is_deferred:
-            raise stopped(2 if number == signal.SIGINT else 1, "before the first update; nothing was lost")
+            what = "before the first update; nothing was lost"
+            raise stopped(2 if number == signal.SIGINT else 1, what, is_agreed=False)
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():
@@ -59,11 +60,17 @@ class StopSignals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not Python's
 
 
-def stopped(urgency: int, what: str) -> Stopped:
-    """Return the error that ends a run after signals of that urgency; ``what`` says what became of it."""
+def stopped(urgency: int, what: str, *, is_agreed: bool) -> Stopped:
+    """Return the error that ends a run after signals of that urgency.
+
+    Args:
+        urgency: as of ``StopSignals``.
+        what: became of the run.
+        is_agreed: whether all processes stop at the same update.
+    """
     if urgency == 2:
-        return Stopped(f"stopped by Ctrl-C {what}", INTERRUPTED)
-    return Stopped(f"stopped by a signal (SIGTERM or SIGUSR1) {what}", PREEMPTED)
+        return Stopped(f"stopped by Ctrl-C {what}", INTERRUPTED, is_agreed=is_agreed)
+    return Stopped(f"stopped by a signal (SIGTERM or SIGUSR1) {what}", PREEMPTED, is_agreed=is_agreed)

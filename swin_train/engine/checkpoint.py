@@ -18,7 +18,7 @@ from torch import Tensor
 
 from swin_train.config import Config, to_dict
 from swin_train.distributed import Runtime
-from swin_train.distributed.parallelize import own_part, whole
+from swin_train.distributed.parallelize import own_part, whole_on_main
 from swin_train.engine.commit import Commit, remove_folder
 from swin_train.engine.identity import RunFacts, compare_runs
 from swin_train.engine.migrations import SCHEMA
@@ -53,6 +53,9 @@ class Checkpointer:
         self._kept: frozenset[int] = frozenset()
         self._steps_per_epoch = 0
         self._weight_failures = 0
+        self._on_disk: tuple[int, int] | None = (
+            None  # updates and the last evaluation of the newest state there
+        )
         self.source = find_source(cfg, folder.checkpoints, runtime)
 
     @property
@@ -83,9 +86,11 @@ class Checkpointer:
         if self.source is None:
             return
         self._read(self.source, state)
+        self._on_disk = state.step, state.evaluated
         if self.source.parent != self._folder.checkpoints:
             state.best.clear()  # those weights are in the other run's folder
             state.best_step = 0
+            self._on_disk = None
         logger.info(
             "resumed from %s: %d of %d updates made, epoch %d",
             self.source,
@@ -94,29 +99,21 @@ class Checkpointer:
             state.epoch,
         )
 
-    def go_back(self, state: TrainState, before: int) -> bool:
-        """Put ``state`` where the newest saved one of less than ``before`` updates was; return whether there is one."""
+    def newest_before(self, step: int) -> int | None:
+        """Return the newest whole saved state of less than ``step`` updates, by its number of updates."""
         self._settle()
 
-        def choose() -> str | None:
-            older = [path for path in step_folders(self._folder.checkpoints) if step_of(path) < before]
-            return next((str(path) for path in reversed(older) if is_whole(path)), None)
-
-        chosen = self._runtime.from_main(choose)
-        if chosen is None:
-            return False
-        self._read(Path(chosen), state)
-        return True
-
-    def newest_before(self, step: int) -> int | None:
-        """Return the newest saved state of less than ``step`` updates, as the main process sees the folder."""
-
         def find() -> int | None:
-            steps = [step_of(path) for path in step_folders(self._folder.checkpoints)]
-            return max((number for number in steps if number < step), default=None)
+            older = [path for path in step_folders(self._folder.checkpoints) if step_of(path) < step]
+            return next((step_of(path) for path in reversed(older) if is_whole(path)), None)
 
         found: int | None = self._runtime.from_main(find)
         return found
+
+    def go_back(self, state: TrainState, step: int) -> None:
+        """Put ``state`` where the saved one of ``step`` updates was, which ``newest_before`` returned."""
+        self._read(step_folder(self._folder.checkpoints, step), state)
+        self._on_disk = state.step, state.evaluated
 
     @property
     def is_due(self) -> bool:
@@ -132,21 +129,24 @@ class Checkpointer:
         With ``SAVE_ASYNC`` training goes on as soon as it is copied.
 
         Args:
-            state: to be saved; one that is on disk already is left there.
+            state: to be saved; one that is on disk already, with its evaluation, is left there.
             facts: what the run was started with.
             header: what travels with its weights, JSON by name.
-            must: wait until it is written; failing is an error at once.
+            must: wait until it is written, whatever failed before; failing is an error at once.
 
         Raises:
             NumericsError: in every process, when a number in it is not finite.
             StorageError: in every process, when it could not be written. Older checkpoints are untouched.
         """
         start = time.perf_counter()
-        self._settle(must=must)
+        if must:
+            self._saver.wait()  # one more try is what is asked for
+        else:
+            self._settle()
         self._saved_at = time.monotonic()
-        folder = step_folder(self._folder.checkpoints, state.step)
-        if self._runtime.from_main(folder.is_dir):
+        if self._on_disk == (state.step, state.evaluated):  # the same in all processes
             return
+        folder = step_folder(self._folder.checkpoints, state.step)
         tensors = state.tensors()
         self._check_finite(tensors, state.step)
         is_waiting = must or not self._cfg.SAVE_ASYNC
@@ -156,10 +156,12 @@ class Checkpointer:
                 folder=folder,
                 tensors=_on_host(tensors, copy=not is_waiting),
                 content=self._content(state, facts, header),
-                facts={"schema": SCHEMA, "step": state.step, "owner": self._folder.owner},
+                step=state.step,
+                owner=self._folder.owner,
                 check_owner=self._folder.check_owner,
             )
         )
+        self._on_disk = state.step, state.evaluated
         if is_waiting:
             self._settle(must=must)
         logger.info("saving %s: training waited %.3f s", folder.name, time.perf_counter() - start)
@@ -171,7 +173,7 @@ class Checkpointer:
             StorageError: in every process, when it could not be written too often.
         """
         path = self._folder.weights / f"{name}.safetensors"
-        tensors = {key: whole(value) for key, value in state.weights()[kind].state_dict().items()}
+        tensors = whole_on_main(state.weights()[kind].state_dict(), self._runtime)
 
         def write() -> None:
             self._folder.check_owner()
@@ -201,6 +203,7 @@ class Checkpointer:
         """Wait for the state that is being written, if any, and see how it went."""
         failure = self._saver.wait()
         if failure is not None:
+            self._on_disk = None
             self._judge(failure, self._cfg.SAVE_MAX_FAILURES if must else self._saver.failures)
 
     def _judge(self, failure: StorageError, count: int) -> None:
@@ -218,14 +221,16 @@ class Checkpointer:
         ) as error:  # its manifest is that of what was written, which is no state
             raise UserError(f"{folder}: cannot be read ({error}); give another checkpoint") from error
 
-    def _content(self, state: TrainState, facts: RunFacts, header: Mapping[str, str]) -> dict[str, object]:
-        return {
+    def _content(self, state: TrainState, facts: RunFacts, header: Mapping[str, str]) -> str:
+        """Return train.json as it is now: training goes on while it is written."""
+        content = {
             "schema": SCHEMA,
             "state": state.numbers(),
             "run": facts,
             "header": {name: json.loads(value) for name, value in header.items()},
             "config": to_dict(self._cfg),
         }
+        return json.dumps(content, indent=1)
 
     def _keep(self, state: TrainState) -> None:
         self._kept = frozenset({state.best_step, *state.spikes.kept})
@@ -236,8 +241,12 @@ class Checkpointer:
         period = self._cfg.SAVE_FOREVER * self._steps_per_epoch
         for old in step_folders(self._folder.checkpoints)[: -self._cfg.SAVE_KEEP]:
             step = step_of(old)
-            if step not in self._kept and not (period and step % period == 0):
+            if step in self._kept or (period and step % period == 0):
+                continue
+            try:
                 remove_folder(old)
+            except OSError as error:  # no reason to stop
+                logger.warning("%s: cannot be deleted (%s)", old, error.strerror)
 
     def _check_finite(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Refuse to save numbers from which no run could go on.
@@ -267,8 +276,8 @@ class Checkpointer:
             return
         try:
             self._saver.wait(_LAST_SAVE_S)
-        except (UserError, TimeoutError, RuntimeError):  # what ends the run is said already
-            return
+        except Exception:  # what ends the run is said already
+            logger.debug("the checkpoint that was being written", exc_info=True)
 
 
 def _on_host(tensors: Mapping[str, Tensor], *, copy: bool) -> dict[str, Tensor]:

@@ -3,8 +3,8 @@
 Written beside, fsynced, hashed, renamed. Every stage is agreed: what fails in one process fails in all.
 """
 
-import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +16,13 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
 from swin_train.distributed.channel import Channel
+from swin_train.engine.migrations import SCHEMA
 from swin_train.errors import PeerLost, StorageError, UserError
-from swin_train.weights.manifest import entry, write_manifest
+from swin_train.weights.manifest import DamagedFolder, entry, verify_folder, write_manifest
 from swin_train.weights.stored_tensors import files_of, store_tensors
 from swin_train.weights.write import flush_to_disk
 
+_OF_TRASH = re.compile(r"\.trash-(step-\d{8}).*")
 _ROOM = 1.2  # times the bytes of a state that must be free before it is written
 
 
@@ -31,15 +33,17 @@ class Commit:
     Attributes:
         folder: its final path.
         tensors: on the CPU, of each what this process holds.
-        content: of train.json.
-        facts: kept in the manifest, JSON values.
+        content: train.json, as text.
+        step: updates made.
+        owner: number of the launch among those that held the run's folder.
         check_owner: raises where the run is no longer this launch's; called by the main process, last of all.
     """
 
     folder: Path
     tensors: Mapping[str, Tensor]
-    content: Mapping[str, Any]
-    facts: Mapping[str, Any]
+    content: str
+    step: int
+    owner: int
     check_owner: Callable[[], None]
 
     @property
@@ -49,15 +53,17 @@ class Commit:
 
     @property
     def beside(self) -> Path:
-        """Where it is written first."""
-        return self.folder.with_name(f".tmp-{self.folder.name}")
+        """Where it is written first, by this launch alone."""
+        return self.folder.with_name(f".tmp-{self.folder.name}-{self.owner}")
 
 
 def commit(state: Commit, channel: Channel) -> None:
     """Make the folder of ``state`` appear at once or not at all; all processes call this together.
 
+    A folder of that name, which is of the same update without its evaluation, gives way.
+
     Raises:
-        StorageError: in every process, where one could not write; the folder does not exist then.
+        StorageError: in every process, where one could not write.
         LockLost: in every process, where another launch has taken over.
     """
     try:
@@ -83,11 +89,7 @@ def _agreed(channel: Channel, work: Callable[[], Any]) -> list[Any]:
         raise
     except UserError as error:
         failure = error
-    told = (
-        {"kind": type(failure).__name__, "text": str(failure), "status": failure.exit_status}
-        if failure
-        else None
-    )
+    told = {"text": str(failure), "status": failure.exit_status} if failure else None
     answers = channel.gather([told, result])
     if failure is not None:
         raise failure
@@ -129,20 +131,27 @@ def _write_part(state: Commit, channel: Channel) -> dict[str, Any]:
 
 def _finish(state: Commit, known: Mapping[str, Mapping[str, Any]]) -> None:
     train_json = state.beside / "train.json"
-    train_json.write_text(json.dumps(state.content, indent=1), encoding="utf-8")
-    write_manifest(state.beside, dict(state.facts), known)
+    train_json.write_text(state.content, encoding="utf-8")
+    write_manifest(state.beside, {"schema": SCHEMA, "step": state.step, "owner": state.owner}, known)
     for path in (*state.beside.iterdir(), state.beside):
         flush_to_disk(path)
     state.check_owner()
+    given_way = None
+    if state.folder.exists():
+        given_way = state.folder.rename(_trash(state.folder))  # sweep brings it back if this is the end
     state.beside.rename(state.folder)
     flush_to_disk(state.folder.parent)
+    if given_way is not None:
+        shutil.rmtree(given_way, ignore_errors=True)
 
 
 def remove_folder(folder: Path) -> None:
     """Delete a committed folder so that a half-deleted one is never taken for it."""
-    trash = folder.with_name(f".trash-{folder.name}")
-    folder.rename(trash)
-    shutil.rmtree(trash, ignore_errors=True)
+    shutil.rmtree(folder.rename(_trash(folder)), ignore_errors=True)
+
+
+def _trash(folder: Path) -> Path:
+    return free_name(folder.with_name(f".trash-{folder.name}"))
 
 
 def free_name(path: Path) -> Path:
@@ -154,7 +163,23 @@ def free_name(path: Path) -> Path:
 
 
 def sweep(parent: Path) -> None:
-    """Delete what crashes left half written or half deleted in ``parent``."""
-    for pattern in (".tmp-*", ".trash-*"):
-        for folder in parent.glob(pattern):
+    """Delete what crashes left half written or half deleted in ``parent``.
+
+    What was to give way to a folder that never came, and is whole, comes back.
+    """
+    for folder in parent.glob(".tmp-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in sorted(parent.glob(".trash-*")):
+        given_way = folder.with_name(_OF_TRASH.sub(r"\1", folder.name))
+        if not given_way.exists() and _is_whole(folder):
+            folder.rename(given_way)
+        else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify_folder(folder)
+    except DamagedFolder:
+        return False
+    return True

@@ -6,15 +6,14 @@ import os
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from swin_train.distributed import Runtime
 from swin_train.distributed.launcher import ending_with_launcher
-from swin_train.engine.run_folder import EXIT_NAME
+from swin_train.engine.run_folder import EXIT_NAME, RunFolder
 from swin_train.errors import LockLost, PeerLost, UserError, as_user_error
-from swin_train.exit_report import exit_status, report_exit, report_to_launcher
+from swin_train.exit_report import exit_status, report_exit
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +32,11 @@ class Ending:
         step: updates made, for the report; kept up to date by whoever trains.
     """
 
-    def __init__(self, folder: Path, runtime: Runtime, timeout_s: float) -> None:
+    def __init__(self, folder: RunFolder, runtime: Runtime, timeout_s: float) -> None:
         self.step: int | None = None
-        self._folder, self._runtime, self._timeout_s = folder, runtime, timeout_s
-        self._path = folder / "ranks" / f"rank-{runtime.rank}.txt"
+        self._folder, self._owner = folder.path, folder.owner
+        self._runtime, self._timeout_s = runtime, timeout_s
+        self._path = folder.path / "ranks" / f"rank-{runtime.rank}.txt"
         self._file: IO[str] | None = None
         self._armed_at = 0.0
 
@@ -63,9 +63,10 @@ class Ending:
             PeerLost: instead of what a collective says when another process is gone, naming that process.
         """
         try:
-            with ending_with_launcher(self._end_at_once):
+            with ending_with_launcher(self._runtime.launcher, self._end_at_once):
                 yield self
         except BaseException as error:
+            self.pause()  # to ask for the others, and to say so, takes its own time
             explained = as_user_error(error)
             ending = self._named(explained) if isinstance(explained, PeerLost) else error
             self._report(ending, is_explained=explained is not None)
@@ -74,11 +75,13 @@ class Ending:
             raise ending from error
         else:
             if self._runtime.is_main:
-                report_exit(self._folder / EXIT_NAME, None, self.step)
+                self._write(None)
         finally:
             self.pause()
             if self._file is not None:
                 self._file.close()
+                if not self._path.stat().st_size:
+                    self._path.unlink()
 
     def _named(self, lost: PeerLost) -> PeerLost:
         roll_call = self._runtime.roll_call
@@ -93,19 +96,22 @@ class Ending:
     def _report(self, error: BaseException, *, is_explained: bool) -> None:
         rank, roll_call = self._runtime.rank, self._runtime.roll_call
         if not is_explained and not isinstance(error, KeyboardInterrupt | SystemExit):
-            traceback.print_exception(error, file=self._open())
+            with suppress(OSError):
+                traceback.print_exception(error, file=self._open())
         if roll_call is not None and not isinstance(error, PeerLost):
             roll_call.answer(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         if isinstance(error, PeerLost) or not isinstance(error, UserError):
             logger.error(
                 "rank %d ends after update %s: %s", rank, self.step or 0, error or type(error).__name__
             )
-        report_exit(self._folder / EXIT_NAME, error, self.step)
+        self._write(error)
+
+    def _write(self, error: BaseException | None) -> None:
+        report_exit(self._folder / EXIT_NAME, error, step=self.step, owner=self._owner)
 
     def _end_at_once(self, error: LockLost) -> None:
         """End this process, in whatever it is; called from the thread that watches the launcher."""
-        report_exit(self._folder / EXIT_NAME, error, self.step)
-        report_to_launcher(error)
+        self._write(error)
         os._exit(exit_status(error))
 
     def _open(self) -> IO[str]:

@@ -15,8 +15,10 @@ from swin_train.distributed.agreement import check_agreement
 from swin_train.engine.run import Run
 from swin_train.engine.state import seed_library_generators
 from swin_train.engine.step import StepResult, train_step
-from swin_train.engine.trouble import face_bad_steps, face_spikes
+from swin_train.engine.trouble import face_bad_steps, face_trouble
 from swin_train.optim.schedules import set_learning_rates
+
+_LOOK_EVERY = 100  # updates between two looks at those that were left out, however rarely there is a record
 
 
 def train_epoch(run: Run) -> None:
@@ -45,9 +47,10 @@ def train_epoch(run: Run) -> None:
         is_saved = is_due or (cfg.SAVE_STEPS > 0 and state.step % cfg.SAVE_STEPS == 0)
         is_saved = is_saved and not ends_epoch  # the end of an epoch is saved after its evaluation
         if state.step % cfg.PRINT_FREQ == 0 or ends_epoch or is_saved or urgency:
-            went_back = interval.record()
-            if went_back:
+            if face_trouble(run, interval.record()):  # and went back
                 return
+        elif state.step % _LOOK_EVERY == 0:
+            face_bad_steps(run)
         if cfg.DIST.CHECK_EVERY and state.step % cfg.DIST.CHECK_EVERY == 0:
             check_agreement(state.tensors().values(), run.spread.part, run.runtime, f"update {state.step}")
         if urgency:
@@ -95,19 +98,16 @@ class Interval:
         self._last = result
         self._losses[self._run.state.step + 1] = result.loss_sum
 
-    def record(self) -> bool:
-        """Write down the interval and begin the next one; the only place that waits for the device.
+    def record(self) -> dict[int, float]:
+        """Write down the interval and begin the next one; this waits for the device.
 
         Returns:
-            Whether the run went back to an earlier update.
-
-        Raises:
-            NumericsError: in every process, when the numbers went bad.
+            The loss of each update that was made, by its number.
         """
         run, state, plan = self._run, self._run.state, self._run.state.plan
         if self._last is None:  # every update was passed over
             self._clear()
-            return False
+            return {}
         sums = run.runtime.sum(torch.stack(list(self._losses.values())))
         losses = dict(zip(self._losses, (sums / plan.global_batch).tolist(), strict=True))
         finite = [loss for loss in losses.values() if math.isfinite(loss)]
@@ -132,8 +132,7 @@ class Interval:
             eta_s=run.pace.seconds_left(state.step, plan.total_steps),
         )
         self._clear()
-        face_bad_steps(run)
-        return face_spikes(run, losses)
+        return losses
 
 
 def _memory_mb(device: torch.device) -> float:

@@ -69,6 +69,7 @@ class StepGuard:
         self._count = self._last = self._norms = self._scale = None
         self.total += count
         self.recent.append((found.last, count))
+        self.num_recent(found.last)  # forgets older ones
         return found
 
     def num_recent(self, step: int) -> int:

@@ -98,6 +98,11 @@ def make_plan(
     mix_group = 0
     if cfg.AUG.is_mixing:
         mix_group = (recorded or {}).get("mix_group") or cfg.AUG.MIX_GROUP or micro_batch
+    if recorded is not None and cfg.AUG.is_mixing and cfg.AUG.MIX_GROUP not in (0, mix_group):
+        raise UserError(
+            f"AUG.MIX_GROUP is {cfg.AUG.MIX_GROUP}, but the run that is resumed was started with groups of {mix_group}"
+            f"; leave the key out, or start a new run under another TAG"
+        )
     _check_batch(global_batch, world_size, mix_group, is_recorded=recorded is not None)
     _check_groups(cfg, micro_batch, mix_group, is_recorded=recorded is not None)
     _check_images(cfg, num_images, global_batch, world_size)

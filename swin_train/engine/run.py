@@ -78,6 +78,5 @@ class Run:
         """
         step, total = self.state.step, self.state.plan.total_steps
         self.save(must=True)
-        raise stopped(
-            urgency, f"after update {step} of {total}, which is saved; the same command goes on from there"
-        )
+        what = f"after update {step} of {total}, which is saved; the same command goes on from there"
+        raise stopped(urgency, what, is_agreed=True)

@@ -24,6 +24,8 @@ EXIT_NAME = "exit.json"  # why the last launch ended
 
 
 _LOOK_EVERY_S = 0.5
+_SEEN_WITHIN_S = 10.0  # a network file system may show a new file a little later
+_MOST_BYTES = 4096  # of run.lock
 
 
 class RunFolder:
@@ -34,7 +36,7 @@ class RunFolder:
 
     Attributes:
         path: of the folder.
-        owner: number of this launch among those that held the folder, from 1; known to the main process.
+        owner: number of this launch among those that held the folder, from 1.
 
     Raises:
         UserError: in every process, when the folder cannot be written or another run holds it.
@@ -45,7 +47,8 @@ class RunFolder:
         self.owner = 0
         self._lock: IO[str] | None = None
         self._patience_s = cfg.DIST.TIMEOUT_S
-        runtime.from_main(self._open)
+        self.owner = runtime.from_main(self._open)
+        self._check_shared(runtime)
 
     @property
     def checkpoints(self) -> Path:
@@ -85,14 +88,14 @@ class RunFolder:
         Raises:
             LockLost: one has.
         """
-        found = _read_holder(self._lock)
+        found = _read_holder(self._lock) or _read_holder(self._lock)  # it may be being written
         if found.get("owner") != self.owner:
             raise LockLost(
                 f"OUTPUT: {self.path} was taken over by another launch ({_who(found)}) while this one was cut off; "
                 f"nothing of this one is written any more"
             )
 
-    def _open(self) -> None:
+    def _open(self) -> int:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.weights.mkdir(exist_ok=True)
@@ -103,12 +106,50 @@ class RunFolder:
                 f"OUTPUT: {self.path} cannot be written ({error.strerror}); name another folder with --output"
             ) from None
         self._acquire(self._lock)
-        self.owner = int(_read_holder(self._lock).get("owner", 0)) + 1
-        holder = {"owner": self.owner, "process": os.getpid(), "host": platform.node(), "job": _job()}
+        owner = int(_read_holder(self._lock).get("owner", 0)) + 1
+        holder = {"owner": owner, "process": os.getpid(), "host": platform.node(), "job": _job()}
         self._lock.truncate(0)
         self._lock.write(json.dumps(holder))
         self._lock.flush()
-        (self.path / EXIT_NAME).unlink(missing_ok=True)  # that of the launch before
+        self._sweep()
+        return owner
+
+    def _sweep(self) -> None:
+        """Delete the exit report of the launch before, and the files that a kill left half written."""
+        left = [self.path / EXIT_NAME, *self.path.glob(".probe-*"), *self.path.glob(f".{EXIT_NAME}.tmp-*")]
+        for path in (*left, *self.weights.glob(".*.tmp-*")):
+            path.unlink(missing_ok=True)
+
+    def _check_shared(self, runtime: Runtime) -> None:
+        """Make sure that every machine sees the folder of the main process: all write into it.
+
+        Raises:
+            UserError: in every process, naming the machines that do not.
+        """
+        if runtime.world_size == runtime.local_world_size:
+            return
+        blind = ""
+        if runtime.local_rank == 0 and not runtime.is_main and not self._is_seen():
+            blind = platform.node()
+        blind_ones = sorted(filter(None, runtime.files.gather(blind)))
+        if blind_ones:
+            raise UserError(
+                f"OUTPUT: {self.path} is not on {', '.join(blind_ones)} what it is on the first machine; name a folder "
+                f"with --output that all machines share"
+            )
+
+    def _is_seen(self) -> bool:
+        """Whether the lock of the main process is here, or comes to be seen within some seconds."""
+        deadline = time.monotonic() + _SEEN_WITHIN_S
+        while time.monotonic() < deadline:
+            try:
+                holder = json.loads((self.path / "run.lock").read_text(encoding="utf-8"))
+                if holder["owner"] == self.owner:
+                    return True
+            except (OSError, ValueError, KeyError, TypeError):
+                pass
+            time.sleep(_LOOK_EVERY_S)
+        return False
 
     def _acquire(self, lock: IO[str]) -> None:
         """Lock the file; of a process of the same job, which torchrun has replaced, wait for the end."""
@@ -139,17 +180,21 @@ class RunFolder:
 
 
 def _job() -> str:
-    """What torchrun calls this job, whatever it restarts."""
-    return os.environ.get("TORCHELASTIC_RUN_ID", "")
+    """What torchrun calls this job, whatever it restarts; nothing where it was given no name."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    return "" if name == "none" else name
 
 
 def _read_holder(lock: IO[str] | None) -> dict[str, Any]:
-    """Return who wrote itself down as the holder; through the open file, for to close another would unlock it."""
+    """Return who wrote itself down as the holder.
+
+    It is read through the open file, since to close another would unlock it, and at a place of its own, since the
+    thread that saves reads too.
+    """
     if lock is None:
         return {}
-    lock.seek(0)
     try:
-        holder = json.loads(lock.read())
+        holder = json.loads(os.pread(lock.fileno(), _MOST_BYTES, 0))
     except ValueError:
         return {}
     return holder if isinstance(holder, dict) else {}

@@ -1,6 +1,8 @@
 """Which training state a launch goes on from: the main process chooses, and every machine looks whether it is whole."""
 
 import logging
+import platform
+import time
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from swin_train.errors import UserError
 from swin_train.weights.download import is_url
 
 logger = logging.getLogger(__name__)
+
+_SEEN_WITHIN_S = 10.0
 
 
 def find_source(cfg: Config, checkpoints: Path, runtime: Runtime) -> Path | None:
@@ -28,8 +32,14 @@ def find_source(cfg: Config, checkpoints: Path, runtime: Runtime) -> Path | None
         UserError: states exist, but none is whole, or ``TRAIN.AUTO_RESUME`` is off and a run is there.
     """
     chosen = runtime.from_main(partial(_choose, cfg, checkpoints))
-    while chosen is not None and _is_damaged_elsewhere(Path(chosen), runtime):
-        chosen = runtime.from_main(partial(_choose_older, Path(chosen), checkpoints))
+    refused: list[str] = []
+    while chosen is not None and (where := _damaged_where(Path(chosen), runtime)):
+        refused.append(chosen)
+        chosen = runtime.from_main(partial(_choose_older, refused, where))
+    if runtime.is_main and chosen is not None and Path(chosen).parent == checkpoints:
+        for newer in step_folders(checkpoints):  # damaged: out of the way of those that come
+            if newer.name > Path(chosen).name:
+                newer.rename(free_name(newer.with_name(f"damaged-{newer.name}")))
     return Path(chosen) if chosen else None
 
 
@@ -46,10 +56,12 @@ def _choose(cfg: Config, checkpoints: Path) -> str | None:
             logger.warning(
                 "MODEL.RESUME %s is not read: the run's own folder has checkpoints", cfg.MODEL.RESUME
             )
-        chosen = newest_whole(checkpoints)
-        for damaged in found[found.index(chosen) + 1 :]:  # out of the way of those that come
-            _put_aside(damaged)
-        return str(chosen)
+        return str(newest_whole(checkpoints))
+    if any(checkpoints.glob("damaged-step-*")):
+        raise UserError(
+            f"{checkpoints}: all its checkpoints were put aside as damaged; restore one of them as step-N, or choose "
+            f"another TAG to start anew"
+        )
     if not cfg.MODEL.RESUME:
         return None
     if is_url(cfg.MODEL.RESUME):
@@ -60,22 +72,29 @@ def _choose(cfg: Config, checkpoints: Path) -> str | None:
     return str(named_state(Path(cfg.MODEL.RESUME)))
 
 
-def _is_damaged_elsewhere(folder: Path, runtime: Runtime) -> bool:
-    """Have each other machine look at a state, whose disk may show it otherwise."""
+def _damaged_where(folder: Path, runtime: Runtime) -> str:
+    """Have each other machine look at a state, and return the names of those that do not see it whole.
+
+    A network file system may show a new folder a little later.
+    """
     if runtime.world_size == runtime.local_world_size:
-        return False
-    is_looking = runtime.local_rank == 0 and not runtime.is_main
-    return bool(runtime.files.largest([int(is_looking and not is_whole(folder))])[0])
+        return ""
+    is_damaged = False
+    if runtime.local_rank == 0 and not runtime.is_main:
+        deadline = time.monotonic() + _SEEN_WITHIN_S
+        while (is_damaged := not is_whole(folder)) and time.monotonic() < deadline:
+            time.sleep(1)
+    told = runtime.files.gather(platform.node() if is_damaged else "")
+    return ", ".join(sorted({machine for machine in told if machine}))
 
 
-def _choose_older(damaged: Path, checkpoints: Path) -> str:
-    if damaged.parent != checkpoints:
-        raise UserError(
-            f"MODEL.RESUME: {damaged} is not whole as another machine sees it; give another checkpoint"
-        )
-    _put_aside(damaged)
-    return str(newest_whole(checkpoints))
-
-
-def _put_aside(damaged: Path) -> None:
-    damaged.rename(free_name(damaged.with_name(f"damaged-{damaged.name}")))
+def _choose_older(refused: list[str], where: str) -> str:
+    """Return the newest whole state before those that some machine cannot read."""
+    oldest = Path(refused[-1])
+    for folder in reversed(step_folders(oldest.parent)):
+        if folder.name < oldest.name and is_whole(folder):
+            return str(folder)
+    raise UserError(
+        f"{refused[0]}: is not whole as {where} sees it, nor is any older state; see to it that every machine reads "
+        f"the same folder"
+    )

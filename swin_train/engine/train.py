@@ -68,7 +68,7 @@ def train(cfg: Config) -> Summary:
         launch(cfg) as runtime,
         RunFolder(cfg, runtime) as folder,
         Recorder(folder.path, runtime.is_main) as recorder,
-        Ending(folder.path, runtime, cfg.DIST.TIMEOUT_S).reported() as ending,
+        Ending(folder, runtime, cfg.DIST.TIMEOUT_S).reported() as ending,
         reported_worker_losses(),
         Checkpointer(cfg, folder, runtime) as checkpoints,
     ):
@@ -117,8 +117,9 @@ def train(cfg: Config) -> Summary:
             if not state.needs_evaluation:
                 train_epoch(run)
                 continue
-            evaluation = _evaluate(run, val_feed)
-            if state.epoch % cfg.SAVE_FREQ == 0 or state.finished:
+            is_saved = state.epoch % cfg.SAVE_FREQ == 0 or state.is_trained
+            evaluation = _evaluate(run, val_feed, is_saved=is_saved)
+            if is_saved:
                 checkpoints.save_weights("last", state, "raw", _header(run, "raw", evaluation))
                 run.save(must=state.finished)
         _report(folder.path, run)
@@ -195,8 +196,11 @@ def _resolved(
     }
 
 
-def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
-    """Evaluate every kind of weights, record it, and keep the best of each; return the raw one's."""
+def _evaluate(run: Run, feed: EvalFeed, *, is_saved: bool) -> Evaluation:
+    """Evaluate every kind of weights, record it, and keep the best of each; return the raw one's.
+
+    ``is_saved`` says whether the training state will be: only then it can be kept for the best one's sake.
+    """
     state = run.state
     run.ending.pause()
     results = {
@@ -227,7 +231,7 @@ def _evaluate(run: Run, feed: EvalFeed) -> Evaluation:
         is_best = result.top1 > state.best.get(kind, -1.0)
         if is_best and run.checkpoints.save_weights(name, state, kind, _header(run, kind, result)):
             state.best[kind] = result.top1
-            state.best_step = state.step if kind == "raw" else state.best_step
+            state.best_step = state.step if kind == "raw" and is_saved else state.best_step
     run.recorder.evaluation(numbers)
     state.evaluated = state.step
     return raw

@@ -3,13 +3,14 @@
 import json
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 from swin_train.distributed import unwrap
 from swin_train.engine.guard import BadSteps
 from swin_train.engine.precision import MIN_SCALE
 from swin_train.engine.run import Pace, Run
 from swin_train.engine.spikes import MOST_ROLLBACKS
-from swin_train.errors import NumericsError
+from swin_train.errors import NumericsError, StorageError
 from swin_train.weights.write import write_text
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,19 @@ _LEFT_OUT = 10  # updates up to a spike whose images are passed over after a rol
 _ADVICE = (
     "Lower TRAIN.BASE_LR (now {lr}), lengthen the warm-up, or use AMP_DTYPE bf16 or fp32 (now {precision})"
 )
+
+
+def face_trouble(run: Run, losses: Mapping[int, float]) -> bool:
+    """Look at what the last updates left behind; ``losses`` are theirs, by their numbers.
+
+    Returns:
+        Whether the run went back to an earlier update.
+
+    Raises:
+        NumericsError: in every process, when the numbers went bad.
+    """
+    face_bad_steps(run)
+    return face_spikes(run, losses)
 
 
 def face_bad_steps(run: Run) -> None:
@@ -38,8 +52,7 @@ def face_bad_steps(run: Run) -> None:
         return
     dump = run.folder.path / "bad_steps" / f"step-{found.last:08d}.json"
     if run.runtime.is_main:
-        dump.parent.mkdir(exist_ok=True)
-        write_text(dump, json.dumps(_description(run, found), indent=1))
+        _dump(run, found, dump)
     logger.warning(
         "update %d was left out%s: a gradient was not finite; %s describes it",
         found.last,
@@ -56,6 +69,14 @@ def face_bad_steps(run: Run) -> None:
         f"TRAIN.MAX_BAD_STEPS allows {run.cfg.TRAIN.MAX_BAD_STEPS}"
     )
     raise NumericsError(f"step {state.step}: {what}; {dump} describes the last. {advice}")
+
+
+def _dump(run: Run, found: BadSteps, path: Path) -> None:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, json.dumps(_description(run, found), indent=1))
+    except (OSError, StorageError) as error:  # the run matters more
+        logger.warning("%s", error)
 
 
 def _description(run: Run, bad: BadSteps) -> dict[str, object]:
@@ -95,6 +116,7 @@ def face_spikes(run: Run, losses: Mapping[int, float]) -> bool:
     if found is None:
         return False
     step, why = found
+    run.ending.pause()  # for looking through checkpoints
     before = run.checkpoints.newest_before(step)
     if before is not None and before not in spikes.kept:
         spikes.kept.append(before)
@@ -111,8 +133,7 @@ def face_spikes(run: Run, losses: Mapping[int, float]) -> bool:
             f"update {step}: the loss jumped again ({why}) after {MOST_ROLLBACKS} rollbacks. "
             + _ADVICE.format(lr=cfg.TRAIN.BASE_LR, precision=run.precision.name)
         )
-    if not run.checkpoints.go_back(state, step):
-        return False
+    run.checkpoints.go_back(state, before)
     left_out = (max(state.step + 1, step - _LEFT_OUT + 1), step)
     state.spikes.left_out = [*spikes.left_out, left_out]
     state.spikes.kept, state.spikes.num_rollbacks = spikes.kept, spikes.num_rollbacks + 1

@@ -30,6 +30,7 @@ class Recorder:
         self._lines = JsonLines(self._folder / "metrics.jsonl") if self._folder else None
         self._board: SummaryWriter | None = None
         self._is_main = is_main
+        self._is_losing = False
 
     def start(self, step: int, evaluated: int) -> None:
         """Open the curves at ``step``; what an interrupted run wrote after it is taken back.
@@ -82,11 +83,18 @@ class Recorder:
     def _write(self, kind: str, numbers: Mapping[str, Any]) -> None:
         if self._lines is None:
             return
-        self._lines.write({"kind": kind, "time": round(time.time(), 3), **numbers})
-        if self._board is not None:
-            for name, value in numbers.items():
-                if name not in ("step", "epoch") and isinstance(value, int | float):
-                    self._board.add_scalar(f"{kind}/{name}", value, numbers["step"])
+        try:
+            self._lines.write({"kind": kind, "time": round(time.time(), 3), **numbers})
+            if self._board is not None:
+                for name, value in numbers.items():
+                    if name not in ("step", "epoch") and isinstance(value, int | float):
+                        self._board.add_scalar(f"{kind}/{name}", value, numbers["step"])
+        except OSError as error:  # as of a full disk: no reason to end a run
+            if not self._is_losing:
+                logger.warning("%s: records are lost (%s); see to free space", self._folder, error.strerror)
+            self._is_losing = True
+        else:
+            self._is_losing = False
 
     def __enter__(self) -> "Recorder":
         self._console.__enter__()
@@ -95,10 +103,13 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lines is not None:
-            self._lines.close()
-        if self._board is not None:
-            self._board.close()
+        try:
+            if self._lines is not None:
+                self._lines.close()
+            if self._board is not None:
+                self._board.close()
+        except OSError as failure:
+            logger.warning("%s: records are lost (%s)", self._folder, failure.strerror)
         self._console.__exit__(kind, error, trace)
 
 

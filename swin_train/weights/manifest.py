@@ -29,7 +29,8 @@ def write_manifest(
     Raises:
         OSError: a file cannot be read, or the manifest not written.
     """
-    files = {path.name: (known or {}).get(path.name) or entry(path) for path in sorted(folder.iterdir())}
+    files = dict(known or {})  # also those that a network file system does not show here yet
+    files |= {path.name: entry(path) for path in sorted(folder.iterdir()) if path.name not in files}
     (folder / MANIFEST).write_text(json.dumps({**facts, "files": files}, indent=1), encoding="utf-8")
 
 
@@ -53,13 +54,23 @@ def verify_folder(folder: Path) -> dict[str, Any]:
         raise DamagedFolder(f"{folder / MANIFEST} does not list the files of its folder")
     for name, (size, sha256) in files.items():
         path = folder / name
-        if not path.is_file():
-            raise DamagedFolder(f"{path} is missing")
-        if path.stat().st_size != size:
-            raise DamagedFolder(f"{path} has {path.stat().st_size} bytes instead of {size}")
-        if sha256_of(path) != sha256:
-            raise DamagedFolder(f"{path} has another SHA-256 than its manifest: its content is damaged")
+        try:
+            _verify_file(path, size, sha256)
+        except OSError as error:  # as of a disk that dies
+            raise DamagedFolder(f"{path} cannot be read ({error.strerror})") from None
+    strays = sorted(path.name for path in folder.glob("*.safetensors") if path.name not in files)
+    if strays:  # torch would read them too
+        raise DamagedFolder(f"{folder / strays[0]} is not listed in the manifest")
     return manifest
+
+
+def _verify_file(path: Path, size: int, sha256: str) -> None:
+    if not path.is_file():
+        raise DamagedFolder(f"{path} is missing")
+    if path.stat().st_size != size:
+        raise DamagedFolder(f"{path} has {path.stat().st_size} bytes instead of {size}")
+    if sha256_of(path) != sha256:
+        raise DamagedFolder(f"{path} has another SHA-256 than its manifest: its content is damaged")
 
 
 def sha256_of(path: Path) -> str:

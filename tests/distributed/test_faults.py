@@ -221,6 +221,62 @@ for call in (3, 4, 5):
     assert not list((folder("full") / "checkpoints").glob(".tmp-*"))
 
 
+def test_an_earlier_failure_does_not_keep_a_stop_from_saving(
+    opts: Callable, ranks: Ranks, folder: Callable
+) -> None:
+    """The disk was full once, and is not any more when the run is asked to stop."""
+    prelude = """
+import faults, signal
+full = faults.raise_(OSError(28, "No space left on device"))
+faults.before_call("torch.distributed.checkpoint.filesystem._write_files_from_queue", full, call=1)
+faults.at(4, faults.kill(signal.SIGTERM), rank=1)
+"""
+    statuses(ranks.run(2, opts(TAG="full", SAVE_ASYNC=True), prelude=prelude, timeout=30), 143, 143)
+
+    assert [path.name for path in (folder("full") / "checkpoints").iterdir()] == ["step-00000004"]
+
+
+def test_what_is_written_beside_the_training_is_of_its_update(
+    opts: Callable, ranks: Ranks, folder: Callable
+) -> None:
+    """The evaluation after update 5 is made, and finds a best, while the state of update 4 waits to be written."""
+    prelude = "import faults; faults.before_call('swin_train.engine.saver.commit', faults.sleep(2))"
+
+    statuses(ranks.run(1, opts(TAG="slow", SAVE_ASYNC=True, SAVE_STEPS=4, SAVE_KEEP=9), prelude=prelude), 0)
+
+    state = json.loads((folder("slow") / "checkpoints/step-00000004/train.json").read_text())["state"]
+    assert (state["step"], state["evaluated"], state["best"], state["best_step"]) == (4, 0, {}, 0)
+
+
+def test_a_run_that_was_stopped_in_its_last_evaluation_comes_to_an_end(
+    opts: Callable, ranks: Ranks, folder: Callable
+) -> None:
+    stop = "import faults, signal; faults.in_evaluation(faults.kill(signal.SIGTERM), batch=2)"
+    brief = {"TAG": "brief", "TRAIN__EPOCHS": 1, "TRAIN__WARMUP_EPOCHS": 0}
+    statuses(ranks.run(1, opts(**brief), prelude=stop), 143)
+
+    statuses(ranks.run(1, opts(**brief)), 0)
+    (again,) = ranks.run(1, opts(**brief))
+
+    assert again.status == 0
+    assert "nothing is left to train" in again.stderr
+    assert "val epoch" not in again.stderr
+    assert [record["step"] for record in records(folder("brief"), "val")] == [5]
+
+
+def test_a_signal_to_one_process_before_the_first_update_ends_all(opts: Callable, ranks: Ranks) -> None:
+    early = "'swin_train.engine.train.make_plan', faults.kill(signal.SIGTERM), rank=1"
+    prelude = f"import faults, signal; faults.before_call({early})"
+
+    results = ranks.run(2, opts(), prelude=prelude, timeout=30)
+
+    statuses(results, 1, 143)
+    assert (
+        "rank 1: Stopped: stopped by a signal (SIGTERM or SIGUSR1) before the first update"
+        in results[0].stderr
+    )
+
+
 def test_a_gradient_that_is_not_finite_in_one_process_leaves_the_update_out_in_all(
     opts: Callable, ranks: Ranks, folder: Callable
 ) -> None:
@@ -253,20 +309,31 @@ def test_too_many_gradients_that_are_not_finite_stop_the_run(
     assert exit_report(folder("nan"))["status"] == 4
 
 
-@pytest.mark.parametrize("strategy", [{}, {"DIST__STRATEGY": "hsdp", "DIST__SHARD_SIZE": 1}])
+@pytest.mark.parametrize(
+    ("world_size", "changes", "message"),
+    [
+        (
+            4,
+            {},
+            "update 5: the weights of rank 1 are no longer those of the others that should hold the same",
+        ),
+        (
+            2,
+            {"DIST__STRATEGY": "hsdp", "DIST__SHARD_SIZE": 1},
+            "update 5: the weights of rank 0, 1 are no longer those of each other that should hold the same",
+        ),
+    ],
+    ids=["ddp", "hsdp"],
+)
 def test_processes_that_drift_apart_are_told_apart(
-    opts: Callable, ranks: Ranks, folder: Callable, strategy: dict[str, Any]
+    opts: Callable, ranks: Ranks, world_size: int, changes: dict[str, Any], message: str
 ) -> None:
-    drift = "faults.drift" if not strategy else "lambda state: faults.drift(state)"
-    prelude = f"import faults; faults.at(4, {drift}, rank=1)"
+    prelude = "import faults; faults.at(4, faults.drift, rank=1)"
 
-    results = ranks.run(2, opts(TAG="drift", DIST__CHECK_EVERY=5, **strategy), prelude=prelude)
+    results = ranks.run(world_size, opts(DATA__BATCH_SIZE=2, DIST__CHECK_EVERY=5, **changes), prelude=prelude)
 
-    statuses(results, 4, 4)
-    assert (
-        "update 5: the weights of rank 1 are no longer those of the ranks that hold the same"
-        in results[0].stderr
-    )
+    statuses(results, *[4] * world_size)
+    assert message in results[0].stderr
 
 
 def test_two_launches_in_one_folder(opts: Callable, ranks: Ranks, folder: Callable) -> None:

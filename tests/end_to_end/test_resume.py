@@ -131,6 +131,7 @@ def test_a_longer_run_goes_on_from_a_finished_one(tiny_opts):
     ("change", "message"),
     [
         ({"SEED": 7}, r"SEED was 0, now 7"),
+        ({"AUG__MIX_GROUP": 4}, r"AUG.MIX_GROUP is 4, but .* started with groups of 8"),
         ({"TRAIN__GLOBAL_BATCH": 4}, r"TRAIN.GLOBAL_BATCH is 4, but .* started with 8"),
         ({"MODEL__SWIN__EMBED_DIM": 16}, r"MODEL.SWIN.EMBED_DIM was 8, now 16"),
         ({"MODEL__PADDING": "timm"}, r"MODEL.PADDING was reference, now timm"),

@@ -170,8 +170,11 @@ def test_what_an_earlier_launch_told_does_not_count(stage, tmp_path):
     assert stage.signals() == ""
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
-def test_a_signal_is_passed_on_once_and_waited_for(stage, name):
+@pytest.mark.parametrize(
+    ("name", "passed"),
+    [("SIGTERM", "SIGTERM"), ("SIGUSR1", "SIGUSR1"), ("SIGINT", "SIGINT"), ("SIGHUP", "SIGTERM")],
+)
+def test_a_signal_is_passed_on_once_and_waited_for(stage, name, passed):
     told = stage.told(143)
     with stage.launching(FAKE_TOLD_AT_END=told, FAKE_CODE="1", FAKE_SECONDS="60") as process:
         stage.wait_until_running()
@@ -183,7 +186,7 @@ def test_a_signal_is_passed_on_once_and_waited_for(stage, name):
         errors = process.communicate(timeout=60)[1]
 
     assert process.returncode == 143
-    assert stage.signals() == name
+    assert stage.signals() == passed
     assert "launch.sh: SIGTERM again; the processes are still ending\n" in errors
     assert errors.endswith("launch.sh: the run ended with status 143: why\n")
 

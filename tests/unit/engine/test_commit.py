@@ -19,21 +19,21 @@ from swin_train.weights.stored_tensors import StoredTensors
 TENSORS = {"model.a": torch.arange(6.0).view(2, 3), "optim.a.step": torch.tensor(3.0)}
 
 
-def make(folder: Path, check_owner: Callable[[], None] = bool, **content: Any) -> Commit:
-    return Commit(folder, TENSORS, content, {"step": 1}, check_owner)
+def make(folder: Path, check_owner: Callable[[], None] = bool, content: str = "{}") -> Commit:
+    return Commit(folder, TENSORS, content, step=1, owner=7, check_owner=check_owner)
 
 
 @pytest.fixture
 def committed(tmp_path: Path) -> Path:
     folder = tmp_path / "step-00000001"
-    commit(make(folder, state={"step": 1}), Channel())
+    commit(make(folder), Channel())
     return folder
 
 
 def test_a_committed_state_verifies_and_holds_its_tensors(committed: Path) -> None:
     manifest = verify_folder(committed)
 
-    assert manifest["step"] == 1
+    assert (manifest["schema"], manifest["step"], manifest["owner"]) == (2, 1, 7)
     assert "train.json" in manifest["files"]
     stored = StoredTensors(committed)
     assert set(stored.meta) == set(TENSORS)
@@ -44,7 +44,7 @@ def test_large_states_are_written_in_files_of_bounded_size(tmp_path: Path, monke
     monkeypatch.setattr("swin_train.weights.stored_tensors._FILE_BYTES", 100)
     tensors = {f"model.{i}": torch.full((10,), float(i)) for i in range(7)}  # 40 bytes each: two in a file
 
-    commit(Commit(tmp_path / "step-00000001", tensors, {}, {}, bool), Channel())
+    commit(Commit(tmp_path / "step-00000001", tensors, "{}", 1, 7, bool), Channel())
 
     assert len(list((tmp_path / "step-00000001").glob("*.safetensors"))) == 4
     read = StoredTensors(tmp_path / "step-00000001").read(list(tensors))
@@ -85,8 +85,8 @@ def test_who_has_lost_the_folder_commits_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_crash_left_half_written_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / ".tmp-step-00000001").mkdir()
-    (tmp_path / ".tmp-step-00000001" / "stale").touch()
+    (tmp_path / ".tmp-step-00000001-7").mkdir()
+    (tmp_path / ".tmp-step-00000001-7" / "stale").touch()
 
     commit(make(tmp_path / "step-00000001"), Channel())
 
@@ -113,11 +113,11 @@ def test_files_and_folders_reach_the_disk_before_the_name_and_the_name_last(
 
     commit(make(tmp_path / "step-00000001"), Channel())
 
-    renamed = events.index("rename .tmp-step-00000001 step-00000001")
+    renamed = events.index("rename .tmp-step-00000001-7 step-00000001")
     before, after = events[:renamed], events[renamed + 1 :]
     shard = "shard-00001-model-00001-of-00001.safetensors"
     assert {f"fsync {name}" for name in (shard, "train.json", "MANIFEST.json")} <= set(before)
-    assert before[-1] == "fsync .tmp-step-00000001"
+    assert before[-1] == "fsync .tmp-step-00000001-7"
     assert after == [f"fsync {tmp_path.name}"]
 
 
@@ -161,6 +161,34 @@ def test_a_kill_at_any_moment_of_a_save_leaves_the_older_state_and_no_half_one(t
             remove_folder(newer)
         if not older.exists():
             commit(make(older), Channel())
+        moment += 1
+    assert moment > 10  # there were many moments to be killed at
+
+
+def test_a_state_gives_way_to_the_same_one_with_its_evaluation(committed: Path) -> None:
+    commit(make(committed, content='{"evaluated": 1}'), Channel())
+
+    verify_folder(committed)
+    assert (committed / "train.json").read_text() == '{"evaluated": 1}'
+    assert [path.name for path in committed.parent.iterdir()] == [committed.name]
+
+
+def test_a_kill_at_any_moment_of_giving_way_loses_neither(tmp_path: Path) -> None:
+    folder, moment, finished = tmp_path / "step-00000001", 1, False
+    while not finished:
+        if not folder.exists():
+            commit(make(folder, content="old"), Channel())
+        pid = os.fork()
+        if pid == 0:
+            die_at(moment)
+            commit(make(folder, content="new"), Channel())
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        finished = os.waitstatus_to_exitcode(status) == 0
+        sweep(tmp_path)
+        verify_folder(folder)
+        assert (folder / "train.json").read_text() in ("old", "new")
+        remove_folder(folder)
         moment += 1
     assert moment > 10  # there were many moments to be killed at
 

@@ -204,7 +204,7 @@ def step_folder(tiny: Callable, make_model: Callable, family: str, tmp_path: Pat
     content = {"header": {name: json.loads(value) for name, value in header.items()}}
 
     folder = tmp_path / "step-00000007"
-    commit(Commit(folder, tensors, content, {}, check_owner=bool), Channel())
+    commit(Commit(folder, tensors, json.dumps(content), 7, owner=1, check_owner=bool), Channel())
     return folder
 
 

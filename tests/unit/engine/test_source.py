@@ -20,7 +20,7 @@ def checkpoints(tmp_path: Path) -> Path:
     """Two states of a run."""
     for step in (1, 2):
         folder = tmp_path / f"checkpoints/step-{step:08d}"
-        commit(Commit(folder, {"model.a": torch.ones(1)}, {}, {}, check_owner=bool), Channel())
+        commit(Commit(folder, {"model.a": torch.ones(1)}, "{}", step, owner=1, check_owner=bool), Channel())
     return tmp_path / "checkpoints"
 
 
@@ -34,10 +34,11 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a runtime whose other machine sees these states as damaged."""
 
     def make(*damaged: str) -> Runtime:
+        where = "node2" if damaged else ""
         monkeypatch.setattr(
             swin_train.engine.source,
-            "_is_damaged_elsewhere",
-            lambda folder, runtime: folder.name in damaged,
+            "_damaged_where",
+            lambda folder, runtime: where if folder.name in damaged else "",
         )
         return Runtime(torch.device("cpu"))
 
@@ -51,11 +52,14 @@ def test_a_state_that_is_damaged_on_another_machine_is_put_aside(
     assert sorted(path.name for path in checkpoints.iterdir()) == ["damaged-step-00000002", "step-00000001"]
 
 
-def test_where_all_are_damaged_on_another_machine_it_is_an_error(
+def test_a_machine_that_sees_no_state_ends_the_run_and_nothing_is_touched(
     checkpoints: Path, cfg: Config, elsewhere: Any
 ) -> None:
-    with pytest.raises(UserError, match=r"none of its 0 checkpoint\(s\) is whole"):
+    """As one that does not have OUTPUT mounted: the states are as good as they were."""
+    message = r"step-00000002: is not whole as node2 sees it, nor is any older state"
+    with pytest.raises(UserError, match=message):
         find_source(cfg, checkpoints, elsewhere("step-00000001", "step-00000002"))
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000001", "step-00000002"]
 
 
 def test_a_state_of_another_run_is_left_where_it_is(
@@ -63,8 +67,19 @@ def test_a_state_of_another_run_is_left_where_it_is(
 ) -> None:
     cfg = load_config(None, ["MODEL.RESUME", str(checkpoints)])
 
-    with pytest.raises(
-        UserError, match=r"MODEL.RESUME: \S+step-00000002 is not whole as another machine sees it"
-    ):
-        find_source(cfg, tmp_path / "own", elsewhere("step-00000002"))
+    found = find_source(cfg, tmp_path / "own", elsewhere("step-00000002"))
+
+    assert found == checkpoints / "step-00000001"
     assert (checkpoints / "step-00000002").is_dir()
+
+
+def test_a_run_whose_states_were_all_put_aside_does_not_begin_anew(
+    checkpoints: Path, cfg: Config, elsewhere: Any
+) -> None:
+    for folder in list(checkpoints.iterdir()):
+        folder.rename(folder.with_name(f"damaged-{folder.name}"))
+
+    with pytest.raises(
+        UserError, match="all its checkpoints were put aside as damaged; restore one of them as step-N"
+    ):
+        find_source(cfg, checkpoints, elsewhere())
