@@ -46,7 +46,7 @@ class Ending:
         now = time.monotonic()
         if self._runtime.world_size > 1 and now - self._armed_at > _REARM_EVERY_S:
             self._armed_at = now
-            patience = min(1.1 * self._timeout_s, self._timeout_s + _LATER_S)
+            patience = min(1.1 * self._timeout_s, self._timeout_s + _LATER_S) + _REARM_EVERY_S
             faulthandler.dump_traceback_later(patience, file=self._open(), exit=True)
 
     def pause(self) -> None:
@@ -54,6 +54,14 @@ class Ending:
         if self._armed_at:
             faulthandler.cancel_dump_traceback_later()
             self._armed_at = 0.0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Expect updates within this context only: to give up, and to say whom it waited for, takes its own time."""
+        try:
+            yield
+        finally:
+            self.pause()
 
     @contextmanager
     def reported(self) -> Iterator["Ending"]:
@@ -76,7 +84,6 @@ class Ending:
             if self._runtime.is_main:
                 report_exit(self._folder / EXIT_NAME, None, self.step)
         finally:
-            self.pause()
             if self._file is not None:
                 self._file.close()
 

@@ -156,16 +156,19 @@ def test_a_killed_process_is_named_and_the_run_goes_on(
 
 def test_a_process_that_hangs_is_named_with_its_stack(opts: Callable, ranks: Ranks, folder: Callable) -> None:
     prelude = "import faults; faults.at(8, faults.sleep(60), rank=1)"
-    job = ranks.start(2, opts(TAG="hung", DIST__TIMEOUT_S=3.0), prelude=prelude)
 
-    job.until_ended(1, timeout=30)
+    results = ranks.run(2, opts(TAG="hung", DIST__TIMEOUT_S=3.0), prelude=prelude, timeout=30)
 
-    assert [job.status(0), job.status(1)] == [1, 1]
-    said = job.output(0)
+    statuses(results, 1, 1)
+    said = results[0].stderr
     assert "rank 1 does not answer: it is dead, hangs, or its network is cut" in said
     stacks = folder("hung") / "ranks"
     assert str(stacks) in said
     assert "faults.py" in (stacks / "rank-1.txt").read_text()  # where it sleeps
+    assert (
+        stacks / "rank-0.txt"
+    ).read_text() == ""  # which only waited, and was not ended while it said for whom
+    assert "rank 1 does not answer" in exit_report(folder("hung"))["reason"]
 
 
 def test_a_process_that_throws_is_named_with_its_error(
