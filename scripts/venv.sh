@@ -11,4 +11,4 @@ if ! cmp -s requirements.txt "$stamp"; then
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt
     cp requirements.txt "$stamp"
 fi
-export PATH="$PWD/$VENV/bin:$PATH"
+export PATH="$(cd "$VENV" && pwd)/bin:$PATH"
