@@ -1,8 +1,8 @@
 """Kill a tiny run again and again, at any moment, and see that it ends as one that nothing happened to.
 
 The ranks are forked (tests/ranks.py), so that a launch takes a second. A kill takes one rank, or all; half of the kills
-wait for a moment at which a checkpoint is being written. After each, everything that was committed must be whole,
-and no committed step may be lost.
+wait for a moment at which a checkpoint is being written, beside the training as by default. After each, everything
+that was committed must be whole, and no committed step may be lost.
 """
 
 import argparse
@@ -20,13 +20,14 @@ from PIL import Image
 from ranks import Job, Ranks
 from state_digest import newest_state, state_digest
 
+from swin_train.benchmark.machine import machine_facts
 from swin_train.weights.manifest import verify_folder
 
 FOLDER = Path(__file__).resolve().parents[1] / "output/soak"
 UPDATES_PER_KILL = 6  # a launch that has committed so many is killed: some are left for every kill
 UPDATES_PER_EPOCH = 24
-SHORTEST_LIFE_S, LONGEST_LIFE_S = 0.05, 2.0
-LAST_MOMENT_OF_A_SAVE_S = 0.03
+SHORTEST_LIFE_S, LONGEST_LIFE_S = 0.05, 4.0  # a launch takes 1.5 s to its first update
+LAST_MOMENT_OF_A_SAVE_S = 0.2
 SHAPE = {"PATCH_SIZE": 2, "EMBED_DIM": 8, "DEPTHS": [2, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
 
 
@@ -35,6 +36,7 @@ def main() -> int:
     parser.add_argument("kills", nargs="?", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--strategy", choices=("ddp", "fsdp", "hsdp"), default="ddp")
     options = parser.parse_args()
     shutil.rmtree(FOLDER, ignore_errors=True)
     make_images(FOLDER / "images")
@@ -42,7 +44,7 @@ def main() -> int:
     start = time.monotonic()
     ranks = Ranks(FOLDER / "ranks")
     try:
-        soak = Soak(ranks, options.ranks, epochs, random.Random(options.seed))
+        soak = Soak(ranks, options.ranks, options.strategy, epochs, random.Random(options.seed))
         while soak.kills < options.kills:
             soak.kill_once()
         killed = soak.finish("killed")
@@ -55,11 +57,14 @@ def main() -> int:
         "where": dict(soak.where),
         "launches": soak.launches,
         "updates": epochs * UPDATES_PER_EPOCH,
+        "ranks": options.ranks,
+        "strategy": options.strategy,
         "seed": options.seed,
         "digest": killed,
         "digest_undisturbed": undisturbed,
         "is_equal": killed == undisturbed,
         "seconds": round(time.monotonic() - start, 1),
+        "machine": machine_facts(),
     }
     (FOLDER / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
@@ -72,12 +77,16 @@ class Soak:
     Args:
         ranks: starts its launches.
         world_size: ranks of a launch.
+        strategy: DIST.STRATEGY; another one adds in another order, so it is the same in all launches.
         epochs: of the run.
         draw: decides who is killed, and when.
     """
 
-    def __init__(self, ranks: Ranks, world_size: int, epochs: int, draw: random.Random) -> None:
+    def __init__(
+        self, ranks: Ranks, world_size: int, strategy: str, epochs: int, draw: random.Random
+    ) -> None:
         self._ranks, self._world_size, self._epochs, self._draw = ranks, world_size, epochs, draw
+        self._strategy = strategy
         self._checkpoints = FOLDER / "runs/tiny/killed/checkpoints"
         self.kills = self.launches = 0
         self.who: Counter[str] = Counter()
@@ -124,7 +133,9 @@ class Soak:
 
     def _start(self, tag: str) -> Job:
         self.launches += tag == "killed"
-        return self._ranks.start(self._world_size, arguments(self._epochs, self._world_size, tag))
+        return self._ranks.start(
+            self._world_size, arguments(self._epochs, self._world_size, self._strategy, tag)
+        )
 
     def _wait_for_the_moment(self, job: Job, before: int) -> None:
         """Wait for a random time, or for a save and a part of it; not longer than for the updates of one launch."""
@@ -159,7 +170,7 @@ def _has_begun(job: Job) -> bool:
     return " step " in job.output(0)
 
 
-def arguments(epochs: int, world_size: int, tag: str) -> list[str]:
+def arguments(epochs: int, world_size: int, strategy: str, tag: str) -> list[str]:
     """Return main.py's arguments of the run: Swin V1 of two stages, averaged weights, a save every 3 updates."""
     batch = 4
     keys = {
@@ -178,6 +189,7 @@ def arguments(epochs: int, world_size: int, tag: str) -> list[str]:
         "AUG.MIX_GROUP": 2,
         "SAVE_STEPS": 3,
         "PRINT_FREQ": 1,
+        "DIST.STRATEGY": strategy,
         "DEVICE": "cpu",
         "OUTPUT": str(FOLDER / "runs"),
         "TAG": tag,

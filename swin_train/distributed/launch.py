@@ -43,7 +43,7 @@ def launch(cfg: Config) -> Iterator[Runtime]:
     device = choose_device(cfg.DEVICE, local_rank)
     with _library_settings(cfg, device):
         if world_size == 1:
-            yield Runtime(device)
+            yield Runtime(device, launcher=launcher)
             return
         with _process_group(cfg, device, rank, world_size) as roll_call:
             patient = timedelta(seconds=cfg.DIST.SETUP_TIMEOUT_S)

@@ -1,10 +1,14 @@
 """Who is still there: asked once a process has lost another, to name it."""
 
+import threading
 import time
 
 import torch.distributed as dist
 
 _PATIENCE_S = 3.0  # the others notice the same loss at about the same time
+_BOARD_PATIENCE_S = (
+    1.0  # beside it: asked through a cut cable, the store gives no answer for a quarter of an hour
+)
 _GONE = "does not answer: it is dead, hangs, or its network is cut"
 
 
@@ -32,11 +36,18 @@ class RollCall:
 
         An empty reason means that a process has lost another one itself.
         """
+        read: list[list[str]] = []
+        reader = threading.Thread(target=self._read_into, args=(read,), name="roll call", daemon=True)
+        reader.start()
+        reader.join(_PATIENCE_S + _BOARD_PATIENCE_S)
+        return read[0] if read else [f"the process that holds the meeting point, usually rank 0, {_GONE}"]
+
+    def _read_into(self, read: list[list[str]]) -> None:
         self.answer("")
         try:
-            return self._read()
-        except RuntimeError:
-            return [f"the process that holds the meeting point, usually rank 0, {_GONE}"]
+            read.append(self._read())
+        except RuntimeError:  # the board is gone
+            return
 
     def _read(self) -> list[str]:
         waiting = set(range(self._world_size))

@@ -46,7 +46,7 @@ class Ending:
         now = time.monotonic()
         if self._runtime.world_size > 1 and now - self._armed_at > _REARM_EVERY_S:
             self._armed_at = now
-            patience = min(1.1 * self._timeout_s, self._timeout_s + _LATER_S)
+            patience = min(1.1 * self._timeout_s, self._timeout_s + _LATER_S) + _REARM_EVERY_S
             faulthandler.dump_traceback_later(patience, file=self._open(), exit=True)
 
     def pause(self) -> None:
@@ -54,6 +54,14 @@ class Ending:
         if self._armed_at:
             faulthandler.cancel_dump_traceback_later()
             self._armed_at = 0.0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Expect updates within this context only: to give up, and to say whom it waited for, takes its own time."""
+        try:
+            yield
+        finally:
+            self.pause()
 
     @contextmanager
     def reported(self) -> Iterator["Ending"]:
@@ -66,7 +74,6 @@ class Ending:
             with ending_with_launcher(self._runtime.launcher, self._end_at_once):
                 yield self
         except BaseException as error:
-            self.pause()  # to ask for the others, and to say so, takes its own time
             explained = as_user_error(error)
             ending = self._named(explained) if isinstance(explained, PeerLost) else error
             self._report(ending, is_explained=explained is not None)
@@ -77,7 +84,6 @@ class Ending:
             if self._runtime.is_main:
                 self._write(None)
         finally:
-            self.pause()
             if self._file is not None:
                 self._file.close()
                 if not self._path.stat().st_size:

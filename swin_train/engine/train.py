@@ -71,6 +71,7 @@ def train(cfg: Config) -> Summary:
         Ending(folder, runtime, cfg.DIST.TIMEOUT_S).reported() as ending,
         reported_worker_losses(),
         Checkpointer(cfg, folder, runtime) as checkpoints,
+        ending.watched(),
     ):
         task = build_task(cfg)
         plan = _make_plan(cfg, task, checkpoints, runtime)
