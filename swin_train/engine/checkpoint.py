@@ -8,7 +8,7 @@ process those that it holds, ``train.json`` (counters, what the run was started 
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -63,8 +63,12 @@ class Checkpointer:
         """What the run that is resumed was started with; None for a new run."""
         return read_train_json(self.source)["run"] if self.source else None
 
-    def check_identity(self, facts: RunFacts) -> None:
+    def check_identity(self, facts: RunFacts, images_in_any_order: Callable[[], str]) -> None:
         """Refuse to continue a run as another one; say which other settings changed since.
+
+        Args:
+            facts: of the run as it would go on.
+            images_in_any_order: gives the fingerprint that checkpoints of schema 1 hold.
 
         Raises:
             UserError: naming every difference with both values.
@@ -72,6 +76,8 @@ class Checkpointer:
         if self.source is None:
             return
         content = read_train_json(self.source)
+        if "images_in_any_order" in content["run"]:
+            facts = facts | {"images_in_any_order": images_in_any_order()}
         differences, changes = compare_runs(self._cfg, facts, content["config"], content["run"])
         if differences:
             raise UserError(

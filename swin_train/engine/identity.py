@@ -18,6 +18,12 @@ _COMPARED = {
     "images": "the order or the names, labels and sizes of the training images",
     "class_names": "the classes",
 }
+_COMPARED_WHERE_RECORDED = (
+    _COMPARED
+    | {
+        "images_in_any_order": "the names, labels and sizes of the training images",  # in place of images, in schema 1
+    }
+)
 # Keys that make another run when they change, beside those of the model's section.
 _IDENTITY = (
     *("MODEL.TYPE", "MODEL.PADDING", "DATA.IMG_SIZE", "DATA.MEAN", "DATA.STD"),
@@ -79,8 +85,8 @@ def compare_runs(
     """
     differences = [
         f"{label} {_change(recorded_facts[fact], facts[fact])}"
-        for fact, label in _COMPARED.items()
-        if recorded_facts[fact] != facts[fact]
+        for fact, label in _COMPARED_WHERE_RECORDED.items()
+        if fact in recorded_facts and recorded_facts[fact] != facts[fact]
     ]
     changes = _changed_settings(cfg, recorded_config)
     identity = (f"{cfg.MODEL.selected_key}.", *_IDENTITY)

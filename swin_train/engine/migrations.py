@@ -1,6 +1,7 @@
 """What older versions wrote in train.json, in today's words. Tensors need none: their names are a file format.
 
-Schema 1 had one file of tensors, state.safetensors, and torch's GradScaler.
+Schema 1 had one file of tensors, state.safetensors, torch's GradScaler, and a fingerprint of the images that did not
+see their order.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,9 @@ def _from_1(content: Content) -> Content:
         "spikes": {"losses": [], "left_out": [], "kept": [], "num_rollbacks": 0},
         "optimizer": state["optimizer"],
     }
-    return {**content, "schema": 2, "state": now}
+    run = {name: fact for name, fact in content["run"].items() if name != "images"}
+    run["images_in_any_order"] = content["run"]["images"]
+    return {**content, "schema": 2, "state": now, "run": run}
 
 
 _STEPS: dict[int, Callable[[Content], Content]] = {1: _from_1}

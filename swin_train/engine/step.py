@@ -93,11 +93,20 @@ def _rescale(
 
 def _update(optimizer: Optimizer, is_bad: Tensor) -> None:
     """Let the optimizer step, unless the gradients are bad; torch's fused ones decide that on the device."""
-    group = optimizer.param_groups[0]
-    is_whole = not isinstance(group["params"][0], DTensor)
-    if isinstance(optimizer, AdamW | SGD) and group.get("fused") and is_whole:
-        optimizer.found_inf = is_bad.to(torch.float32)  # type: ignore[union-attr]
+    if _decides_on_the_device(optimizer):
+        optimizer.found_inf = is_bad.to(torch.float32)  # type: ignore[attr-defined]
         optimizer.step()
-        del optimizer.found_inf  # type: ignore[union-attr]
+        del optimizer.found_inf  # type: ignore[attr-defined]
     elif not is_bad:
         optimizer.step()
+
+
+def _decides_on_the_device(optimizer: Optimizer) -> bool:
+    """Whether the optimizer takes a flag that tells it to leave everything as it is."""
+    group = optimizer.param_groups[0]
+    if not (isinstance(optimizer, AdamW | SGD) and group.get("fused")):
+        return False
+    if isinstance(group["params"][0], DTensor):
+        return False
+    # At its first step SGD makes momenta of whatever was in memory, which a step that is left out would not write.
+    return isinstance(optimizer, AdamW) or not group["momentum"] or bool(optimizer.state)

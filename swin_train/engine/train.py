@@ -77,7 +77,7 @@ def train(cfg: Config) -> Summary:
         plan = _make_plan(cfg, task, checkpoints, runtime)
         facts = run_facts(plan, task.class_names, task.fingerprint)
         check_same_facts(facts, runtime)
-        checkpoints.check_identity(facts)
+        checkpoints.check_identity(facts, task.fingerprint_in_any_order)
         precision = choose_precision(cfg, runtime.device)
         spread = choose_spread(cfg, runtime, precision.dtype)
         state = _build_state(cfg, task, plan, precision, spread, runtime, is_new=checkpoints.source is None)

@@ -75,6 +75,11 @@ class Classification(ClassificationLoss):
         assert self.train_data is not None, "opened without its training set"
         return fingerprint(self.train_data, in_order=True)  # images are drawn by number
 
+    def fingerprint_in_any_order(self) -> str:
+        """The same hash whatever the order of the images, as checkpoints of schema 1 recorded it."""
+        assert self.train_data is not None, "opened without its training set"
+        return fingerprint(self.train_data)
+
     def build_model(self) -> HierarchicalModel:
         """Return the model with a head for the classes of the data, on the CPU."""
         return build_model(self.cfg, num_classes=self.num_classes)

@@ -5,7 +5,10 @@ import json
 import pytest
 
 from swin_train.config import load_config, to_dict
-from swin_train.engine.identity import compare_runs
+from swin_train.distributed import Runtime
+from swin_train.distributed.channel import Channel
+from swin_train.engine.identity import check_same_facts, compare_runs
+from swin_train.errors import DataError
 
 FACTS = {"seed": 0, "num_images": 40, "images": "a hash", "class_names": ["a", "b"]}
 
@@ -76,3 +79,51 @@ def test_images_of_another_fingerprint_are_another_run():
     assert differences == [
         "the order or the names, labels and sizes of the training images was a hash, now another hash"
     ]
+
+
+def test_a_run_of_schema_1_is_compared_by_its_own_fingerprint():
+    """It recorded none that sees the order."""
+    before = {name: fact for name, fact in FACTS.items() if name != "images"} | {"images_in_any_order": "old"}
+    config = load_config(None)
+
+    same, _ = compare_runs(config, FACTS | {"images_in_any_order": "old"}, recorded(), before)
+    other, _ = compare_runs(config, FACTS | {"images_in_any_order": "another"}, recorded(), before)
+
+    assert same == []
+    assert other == ["the names, labels and sizes of the training images was old, now another"]
+
+
+class Said(Channel):
+    """What the processes of a run say to each other, by rank."""
+
+    def __init__(self, *facts):
+        object.__setattr__(self, "facts", facts)
+
+    def gather(self, value):
+        assert value in self.facts
+        return list(self.facts)
+
+
+def test_processes_that_see_the_same_begin():
+    check_same_facts(FACTS, Runtime("cpu", files=Said(FACTS, dict(FACTS))))
+    check_same_facts(FACTS, Runtime("cpu"))
+
+
+@pytest.mark.parametrize("own_rank", [0, 1, 2])
+def test_every_process_names_the_first_that_sees_other_data_and_in_what(own_rank):
+    facts = [FACTS, FACTS, FACTS | {"num_images": 39, "images": "another"}]
+    message = (
+        r"^rank 2: it sees other data than rank 0, in the number of training images, the order or the names, labels "
+        r"and sizes of the training images; see to it that DATA\.DATA_PATH holds the same on every machine$"
+    )
+
+    with pytest.raises(DataError, match=message):
+        check_same_facts(facts[own_rank], Runtime("cpu", rank=own_rank, files=Said(*facts)))
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "label"), [("seed", 1, "SEED"), ("class_names", ["a"], "the classes")]
+)
+def test_another_seed_and_other_classes_are_named_too(fact, value, label):
+    with pytest.raises(DataError, match=f"^rank 1: it sees other data than rank 0, in {label}; "):
+        check_same_facts(FACTS, Runtime("cpu", files=Said(FACTS, FACTS | {fact: value})))
