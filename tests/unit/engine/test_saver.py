@@ -20,7 +20,7 @@ TENSORS = {"model.a": torch.arange(3.0)}
 
 
 def make(folder: Path, check_owner: Callable[[], None] = bool) -> Commit:
-    return Commit(folder, TENSORS, {}, {}, check_owner)
+    return Commit(folder, TENSORS, "{}", 1, 1, check_owner)
 
 
 @pytest.fixture
