@@ -16,7 +16,7 @@ Run main.py on several GPUs or nodes: scripts/launch.sh [OPTIONS] -- ARGUMENTS O
   --shutdown-timeout S    seconds that processes get to save before they are killed [120]; torch 2.11 waits 30
   --dry-run               print the command instead of running it
 
-TERM, USR1 and INT to this script are passed on. Its exit status is the run's: 0 done, 2 usage, 3 orphaned or
+TERM, USR1 and INT to this script are passed on, HUP as TERM. Its exit status is the run's: 0 done, 2 usage, 3 orphaned or
 the run's lock lost, 4 numerics, 5 data, 28 storage, 130 Ctrl-C, 143 saved after TERM or USR1, else torchrun's.
 PYTHON names the interpreter [python3]; SWIN_TRAIN_EXIT_FILE the file in which ranks tell how the run ended, where
 all nodes should see the same one.

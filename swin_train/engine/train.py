@@ -73,45 +73,9 @@ def train(cfg: Config) -> Summary:
         Checkpointer(cfg, folder, runtime) as checkpoints,
         ending.watched(),
     ):
-        task = build_task(cfg)
-        plan = _make_plan(cfg, task, checkpoints, runtime)
-        facts = run_facts(plan, task.class_names, task.fingerprint)
-        check_same_facts(facts, runtime)
-        checkpoints.check_identity(facts, task.fingerprint_in_any_order)
-        precision = choose_precision(cfg, runtime.device)
-        spread = choose_spread(cfg, runtime, precision.dtype)
-        state = _build_state(cfg, task, plan, precision, spread, runtime, is_new=checkpoints.source is None)
-        checkpoints.resume(state)  # last: everything that is restored exists now
-        if state.finished:
-            logger.info(
-                "nothing is left to train: raise TRAIN.EPOCHS (%d), or choose another TAG", plan.epochs
-            )
-        elif runtime.is_main:
-            folder.describe(cfg, _resolved(facts, plan, state, precision, runtime), state.step)
-        recorder.start(state.step, state.evaluated)
-        run = Run(
-            cfg=cfg,
-            task=task,
-            state=state,
-            schedule=build_schedule(cfg, plan),
-            train_feed=task.build_train_feed(
-                plan.geometry(runtime.rank), runtime.device, precision.input_dtype
-            ),
-            precision=precision,
-            runtime=runtime,
-            spread=spread,
-            recorder=recorder,
-            checkpoints=checkpoints,
-            facts=facts,
-            header=make_header(cfg, cast(HierarchicalModel, unwrap(state.model)), task.class_names),
-            pace=Pace(state.step),
-            bad_images=BadImageList(folder.path / "bad_images.jsonl", runtime),
-            folder=folder,
-            signals=signals,
-            ending=ending,
-        )
-        val_feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
-        evaluation = None
+        run = _make_run(cfg, runtime, folder, recorder, checkpoints, signals, ending)
+        val_feed = run.task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
+        state, evaluation = run.state, None
         signals.defer()  # from here there is something to save
         runtime.files.meet()  # from here no process waits long for another
         while not state.finished:
@@ -125,6 +89,51 @@ def train(cfg: Config) -> Summary:
                 run.save(must=state.finished)
         _report(folder.path, run)
         return Summary(folder.path, evaluation, dict(state.best))
+
+
+def _make_run(
+    cfg: Config,
+    runtime: Runtime,
+    folder: RunFolder,
+    recorder: Recorder,
+    checkpoints: Checkpointer,
+    signals: StopSignals,
+    ending: Ending,
+) -> Run:
+    """Put together what the loop works with, where the last checkpoint left off."""
+    task = build_task(cfg)
+    plan = _make_plan(cfg, task, checkpoints, runtime)
+    facts = run_facts(plan, task.class_names, task.fingerprint)
+    check_same_facts(facts, runtime)
+    checkpoints.check_identity(facts, task.fingerprint_in_any_order)
+    precision = choose_precision(cfg, runtime.device)
+    spread = choose_spread(cfg, runtime, precision.dtype)
+    state = _build_state(cfg, task, plan, precision, spread, runtime, is_new=checkpoints.source is None)
+    checkpoints.resume(state)  # last: everything that is restored exists now
+    if state.finished:
+        logger.info("nothing is left to train: raise TRAIN.EPOCHS (%d), or choose another TAG", plan.epochs)
+    elif runtime.is_main:
+        folder.describe(cfg, _resolved(facts, plan, state, precision, runtime), state.step)
+    recorder.start(state.step, state.evaluated)
+    return Run(
+        cfg=cfg,
+        task=task,
+        state=state,
+        schedule=build_schedule(cfg, plan),
+        train_feed=task.build_train_feed(plan.geometry(runtime.rank), runtime.device, precision.input_dtype),
+        precision=precision,
+        runtime=runtime,
+        spread=spread,
+        recorder=recorder,
+        checkpoints=checkpoints,
+        facts=facts,
+        header=make_header(cfg, cast(HierarchicalModel, unwrap(state.model)), task.class_names),
+        pace=Pace(state.step),
+        bad_images=BadImageList(folder.path / "bad_images.jsonl", runtime),
+        folder=folder,
+        signals=signals,
+        ending=ending,
+    )
 
 
 def _make_plan(cfg: Config, task: Classification, checkpoints: Checkpointer, runtime: Runtime) -> RunPlan:
