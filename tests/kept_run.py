@@ -21,6 +21,7 @@ from swin_train.engine.migrations import SCHEMA
 
 STEPS = {1: 5, 2: 6}  # by schema, which checkpoint is kept: at the end of an epoch, and in the middle of one
 TOTAL_STEPS = 10
+MADE_WITH = "2.14"  # of torch, whose initial weights are not the same in every version
 _KEYS = {
     "DATA.IMG_SIZE": 16,
     "DATA.BATCH_SIZE": 8,

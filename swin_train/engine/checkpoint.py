@@ -145,10 +145,7 @@ class Checkpointer:
             StorageError: in every process, when it could not be written. Older checkpoints are untouched.
         """
         start = time.perf_counter()
-        if must:
-            self._saver.wait()  # one more try is what is asked for
-        else:
-            self._settle()
+        self._settle(is_counted=not must)  # what must be saved is tried however often it failed
         self._saved_at = time.monotonic()
         if self._on_disk == (state.step, state.evaluated):  # the same in all processes
             return
@@ -169,7 +166,7 @@ class Checkpointer:
         )
         self._on_disk = state.step, state.evaluated
         if is_waiting:
-            self._settle(must=must)
+            self._settle(is_last=must)
         logger.info("saving %s: training waited %.3f s", folder.name, time.perf_counter() - start)
 
     def save_weights(self, name: str, state: TrainState, kind: str, header: Mapping[str, str]) -> bool:
@@ -203,14 +200,21 @@ class Checkpointer:
         Raises:
             StorageError: it could not be.
         """
-        self._settle(must=True)
+        self._settle(is_last=True)
 
-    def _settle(self, *, must: bool = False) -> None:
-        """Wait for the state that is being written, if any, and see how it went."""
+    def _settle(self, *, is_counted: bool = True, is_last: bool = False) -> None:
+        """Wait for the state that is being written, if any, and see how it went.
+
+        Args:
+            is_counted: too many failures in a row are an error.
+            is_last: so is one.
+        """
         failure = self._saver.wait()
-        if failure is not None:
-            self._on_disk = None
-            self._judge(failure, self._cfg.SAVE_MAX_FAILURES if must else self._saver.failures)
+        if failure is None:
+            return
+        self._on_disk = None
+        if is_counted:
+            self._judge(failure, self._cfg.SAVE_MAX_FAILURES if is_last else self._saver.failures)
 
     def _judge(self, failure: StorageError, count: int) -> None:
         if count >= self._cfg.SAVE_MAX_FAILURES:

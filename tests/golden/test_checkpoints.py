@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from kept_run import STEPS, TOTAL_STEPS, losses_of, train_in, write_images
+from kept_run import MADE_WITH, STEPS, TOTAL_STEPS, losses_of, train_in, write_images
 from safetensors.torch import load_file
 from state_digest import newest_state, state_digest
 
@@ -113,6 +113,10 @@ def test_a_kept_checkpoint_saved_again_today_ends_bit_identical(
     assert newest_state(again).name == f"step-{TOTAL_STEPS:08d}"
 
 
+@pytest.mark.skipif(
+    not torch.__version__.startswith(f"{MADE_WITH}."),
+    reason=f"torch draws other initial weights in other versions than {MADE_WITH}, which made what is kept",
+)
 def test_today_s_code_makes_the_run_that_was_kept(tmp_path: Path, recorded: Callable) -> None:
     write_images(tmp_path / "data")
 
