@@ -161,8 +161,8 @@ def test_blocks_can_be_gathered_in_bf16(run: Callable) -> None:
         ),
         (
             {"DIST__STRATEGY": "fsdp", "TRAIN__OPTIMIZER__NAME": "lamb"},
-            "TRAIN.OPTIMIZER.NAME is the text 'lamb'; it is not known to work on parameters that are spread over processes: take "
-            "adamw or sgd, or DIST.STRATEGY ddp",
+            "TRAIN.OPTIMIZER.NAME is the text 'lamb'; it is not known to work on parameters that are spread over processes: "
+            "take adamw or sgd, or DIST.STRATEGY ddp",
         ),
     ],
 )
