@@ -4,12 +4,15 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from agents import Agents, on_one_machine, on_two_machines, two_machines
-from ranks import free_port
+from ranks import clean_environment, free_port
 from state_digest import newest_state, state_digest
 
 RECIPE = {  # 20 updates
@@ -17,9 +20,10 @@ RECIPE = {  # 20 updates
     "SAVE_ASYNC": False,  # so that what was saved before a fault is known
     "TRAIN__EPOCHS": 4,
     "TRAIN__EMA_DECAY": 0.9,
-    "DIST__TIMEOUT_S": 5.0,
+    "DIST__TIMEOUT_S": 4.0,
 }
 SLOW = "import faults; faults.slow(0.2)\n"
+LAUNCH = Path(__file__).resolve().parents[2] / "scripts/launch.sh"
 
 
 @pytest.fixture
@@ -40,12 +44,19 @@ def machines():
         yield made
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def undisturbed(several_opts, ranks, tmp_path):
-    """The folder of a run that nothing happened to, on two ranks."""
-    results = ranks.run(2, several_opts(**RECIPE, TAG="undisturbed"))
-    assert [result.status for result in results] == [0, 0], results[0].stderr
-    return tmp_path / "output/tiny/undisturbed"
+def undisturbed(several_opts, ranks, kept):
+    """The folder of a run that nothing happened to, on two ranks; made once."""
+    run = kept / "tiny/undisturbed"
+    if not run.exists():
+        results = ranks.run(2, several_opts(**RECIPE, OUTPUT=str(kept), TAG="undisturbed"))
+        assert [result.status for result in results] == [0, 0], results[0].stderr
+    return run
 
 
 def losses(run: Path) -> list[float]:
@@ -57,56 +68,59 @@ def exit_report(run: Path) -> dict[str, object]:
     return json.loads((run / "exit.json").read_text())
 
 
+def holder(run: Path) -> int:
+    """Return the process that holds a run's folder, or was the last to."""
+    return json.loads((run / "run.lock").read_text())["process"]
+
+
 def launches(run: Path) -> list[int]:
     """Return the step that each launch of a run began at."""
     return [launch["step"] for launch in json.loads((run / "run.json").read_text())["launches"]]
 
 
-def test_torchrun_restarts_after_a_killed_rank_and_ends_bit_identical(
+def test_torchrun_restarts_after_a_killed_rank_and_after_a_hang_and_ends_bit_identical(
     several_opts, agents, undisturbed, tmp_path
 ):
-    prelude = f"import faults; faults.at(8, faults.kill(), rank=1, once={str(tmp_path / 'was')!r})"
-
-    agent = agents.start(
-        several_opts(**RECIPE, TAG="killed"), options=on_one_machine(2, restarts=2), prelude=prelude
-    )
-
-    assert agent.wait(90) == 0, agent.stderr()
-    run = tmp_path / "output/tiny/killed"
-    assert launches(run) == [0, 6]  # one restart was enough
-    assert state_digest(newest_state(run)) == state_digest(newest_state(undisturbed))
-
-
-def test_torchrun_restarts_after_a_hang_and_ends_bit_identical(several_opts, agents, undisturbed, tmp_path):
-    """The rank that hangs lets SIGTERM end it: torchrun waits for 30 s for one that does not."""
+    """A rank that hangs does not hear torchrun's SIGTERM, which waits for 30 s then; it ends by itself before."""
     prelude = f"""
-import faults, signal, time
-def hang(state):
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    time.sleep(600)
-faults.at(8, hang, rank=1, once={str(tmp_path / "was")!r})
+import faults
+faults.at(8, faults.kill(), rank=1, once={str(tmp_path / "killed")!r})
+faults.at(12, faults.sleep(600), rank=1, once={str(tmp_path / "hung")!r})
 """
-
     agent = agents.start(
-        several_opts(**RECIPE, TAG="hung"), options=on_one_machine(2, restarts=2), prelude=prelude
+        several_opts(**RECIPE, TAG="restarted"), options=on_one_machine(2, restarts=2), prelude=prelude
     )
 
     assert agent.wait(90) == 0, agent.stderr()
-    assert "rank 1 does not answer" in agent.stderr()
-    run = tmp_path / "output/tiny/hung"
-    assert launches(run) == [0, 6]
+    run = tmp_path / "output/tiny/restarted"
+    assert launches(run) == [0, 6, 10]  # one restart was enough for each
+    assert "lost another process after update 11: rank 1 does not answer" in agent.stderr()
+    assert "faults.py" in (run / "ranks/rank-1.txt").read_text()  # where it hung
     assert state_digest(newest_state(run)) == state_digest(newest_state(undisturbed))
 
 
-def test_sigterm_to_torchrun_saves_and_the_next_launch_ends_bit_identical(
-    several_opts, agents, ranks, undisturbed, tmp_path
+WITH_USR1 = ["--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
+
+
+@pytest.mark.parametrize(
+    ("to_rank", "name", "more"),
+    [
+        (None, "SIGTERM", []),
+        (1, "SIGUSR1", []),
+        (None, "SIGUSR1", WITH_USR1),  # without them it would kill torchrun and leave the ranks: finding 10
+    ],
+)
+def test_a_signal_to_torchrun_or_a_rank_saves_and_the_next_launch_ends_bit_identical(
+    several_opts, agents, ranks, undisturbed, tmp_path, to_rank, name, more
 ):
-    """In place of test_sigterm_to_torchrun_leaves_nothing_running: torchrun itself returns 1 all the same."""
+    """Torchrun itself returns 1 all the same."""
     run = tmp_path / "output/tiny/ended"
-    agent = agents.start(several_opts(**RECIPE, TAG="ended"), options=on_one_machine(2), prelude=SLOW)
+    agent = agents.start(
+        several_opts(**RECIPE, TAG="ended"), options=[*on_one_machine(2), *more], prelude=SLOW
+    )
     agent.until((run / "checkpoints/step-00000003").is_dir)
 
-    agent.process.send_signal(signal.SIGTERM)
+    os.kill(agent.process.pid if to_rank is None else agent.ranks()[to_rank], signal.Signals[name])
 
     assert agent.wait(30) == 1
     assert not agent.left()
@@ -117,34 +131,6 @@ def test_sigterm_to_torchrun_saves_and_the_next_launch_ends_bit_identical(
     assert [result.status for result in results] == [0, 0]
     assert launches(run) == [0, report["step"]]
     assert state_digest(newest_state(run)) == state_digest(newest_state(undisturbed))
-
-
-def test_sigusr1_to_one_rank_under_torchrun_stops_all_and_saves(several_opts, agents, tmp_path):
-    run = tmp_path / "output/tiny/warned"
-    agent = agents.start(several_opts(**RECIPE, TAG="warned"), options=on_one_machine(2), prelude=SLOW)
-    agent.until((run / "checkpoints/step-00000003").is_dir)
-
-    os.kill(agent.ranks()[1], signal.SIGUSR1)
-
-    assert agent.wait(30) == 1
-    assert not agent.left()
-    report = exit_report(run)
-    assert report["status"] == 143
-    assert newest_state(run).name == f"step-{report['step']:08d}"
-
-
-def test_sigusr1_to_torchrun_that_was_told_to_pass_it_on(several_opts, agents, tmp_path):
-    """Without --signals-to-handle it kills torchrun and leaves the ranks: finding 10."""
-    run = tmp_path / "output/tiny/warned"
-    options = [*on_one_machine(2), "--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
-    agent = agents.start(several_opts(**RECIPE, TAG="warned"), options=options, prelude=SLOW)
-    agent.until((run / "checkpoints/step-00000003").is_dir)
-
-    agent.process.send_signal(signal.SIGUSR1)
-
-    assert agent.wait(30) == 1
-    assert not agent.left()
-    assert exit_report(run)["status"] == 143
 
 
 def test_a_killed_torchrun_leaves_no_rank_and_nothing_is_committed_after_it(several_opts, agents, tmp_path):
@@ -165,16 +151,29 @@ def test_a_killed_torchrun_leaves_no_rank_and_nothing_is_committed_after_it(seve
         assert time.monotonic() < deadline, "orphans go on"
         time.sleep(0.02)
     assert newest_state(run) == committed
+    report = exit_report(run)
+    assert report["status"] == 3
+    assert (
+        report["reason"]
+        == f"launch: torchrun's agent (process {agent.process.pid}) is gone; start the run again"
+    )
 
 
-def test_a_lost_agent_with_its_rank_leaves_the_run_to_the_other(several_opts, agents, undisturbed, tmp_path):
+def test_a_lost_machine_with_the_main_process_leaves_the_run_to_the_other(
+    several_opts, agents, undisturbed, tmp_path
+):
     port = free_port()
-    options = [on_two_machines("127.0.0.1", port, is_host=host, local="127.0.0.1") for host in (True, False)]
     run = tmp_path / "output/tiny/lost"
-    first, second = (
-        agents.start(several_opts(**RECIPE, TAG="lost"), options=one, prelude=SLOW) for one in options
+    first, second = (  # torchrun counts the ranks in the order of the addresses
+        agents.start(
+            several_opts(**RECIPE, TAG="lost"),
+            options=on_two_machines("127.0.0.2", port, is_host=local == "127.0.0.2", local=local),
+            prelude=SLOW,
+        )
+        for local in ("127.0.0.2", "127.0.0.1")
     )
     first.until((run / "checkpoints/step-00000006").is_dir)
+    assert holder(run) in second.ranks()
 
     second.kill()
 
@@ -182,11 +181,14 @@ def test_a_lost_agent_with_its_rank_leaves_the_run_to_the_other(several_opts, ag
     check_that_one_machine_ended_what_two_began(run, undisturbed)
 
 
-def test_a_cut_network_leaves_the_run_to_one_side(several_opts, machines, agents, undisturbed, tmp_path):
-    host, other = machines
+def test_a_cut_network_leaves_the_run_to_one_side_and_the_other_ends_by_itself(
+    several_opts, machines, agents, undisturbed, tmp_path
+):
+    """The side that is cut off has the main process; the other has the meeting point, which torchrun cannot replace."""
+    cut_off, host = machines
     port = free_port()
     run = tmp_path / "output/tiny/cut"
-    first, _ = (
+    first, second = (
         agents.start(
             several_opts(**RECIPE, TAG="cut"),
             options=on_two_machines(host.address, port, is_host=machine is host, local=machine.address),
@@ -194,13 +196,21 @@ def test_a_cut_network_leaves_the_run_to_one_side(several_opts, machines, agents
             env={"GLOO_SOCKET_IFNAME": machine.interface},
             inside=machine.inside,
         )
-        for machine in (host, other)
+        for machine in (host, cut_off)
     )
     first.until((run / "checkpoints/step-00000006").is_dir)
+    assert holder(run) in second.ranks()
 
-    other.link("down")
+    cut_off.link("down")
+    time.sleep(1)  # what was being committed is, and nothing can be after it
+    committed = int(newest_state(run).name.removeprefix("step-"))
 
+    first.until(
+        lambda: not second.left(), timeout=20
+    )  # torchrun itself waits for its own connection for longer
     assert first.wait(90) == 0, first.stderr()
+    assert "rank 1 does not answer: it is dead, hangs, or its network is cut" in second.stderr()
+    assert launches(run) == [0, committed]
     check_that_one_machine_ended_what_two_began(run, undisturbed)
 
 
@@ -212,3 +222,46 @@ def check_that_one_machine_ended_what_two_began(run: Path, undisturbed: Path) ->
     # The same images in the same updates; sums of gradients in another order, in float32.
     assert losses(run) == pytest.approx(losses(undisturbed), rel=1e-6)
     assert newest_state(run).name == newest_state(undisturbed).name == "step-00000020"
+    assert exit_report(run)["status"] == 0
+
+
+@contextlib.contextmanager
+def launched(arguments: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start two ranks by scripts/launch.sh."""
+    command = [str(LAUNCH), "--nproc", "2", "--", *arguments]
+    env = clean_environment() | {"PYTHON": sys.executable}
+    with subprocess.Popen(command, env=env, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()  # it passes it on
+
+
+def test_sigterm_to_launch_sh_ends_with_143(several_opts, tmp_path):
+    run = tmp_path / "output/tiny/ended"
+    opts = several_opts(**RECIPE | {"TRAIN__EPOCHS": 10_000}, TAG="ended")
+    with launched(opts, tmp_path) as process:
+        while not (run / "checkpoints/step-00000003").is_dir():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        said = process.communicate(timeout=60)[1]
+
+    assert process.returncode == 143, said
+    assert exit_report(run)["status"] == 143
+    assert "launch.sh: the run ended with status 143: stopped by a signal" in said
+
+
+def test_numbers_that_went_bad_end_launch_sh_with_4_and_are_not_tried_again(several_opts, tmp_path):
+    bad = {
+        "TRAIN__BASE_LR": 1e30,
+        "TRAIN__WARMUP_EPOCHS": 0,
+        "TRAIN__CLIP_GRAD": 0,
+        "TRAIN__MAX_BAD_STEPS": 0,
+    }
+    with launched(several_opts(**RECIPE | bad, TAG="bad"), tmp_path) as process:
+        said = process.communicate(timeout=60)[1]
+
+    assert process.returncode == 4, said
+    assert "launch.sh: status 4: not started again" in said
+    assert len(launches(tmp_path / "output/tiny/bad")) == 1
