@@ -1,10 +1,12 @@
 """The folder of a run: what is written, what is kept, and whom it lets in."""
 
+import contextlib
 import errno
 import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -118,21 +120,47 @@ def test_a_run_is_not_overwritten_when_it_may_not_be_resumed(tiny_opts):
         train(load_config(None, tiny_opts(TRAIN__AUTO_RESUME=False)))
 
 
+@contextlib.contextmanager
+def locked(folder):
+    """Hold a run's folder by another process, until its ``stdin`` has a line."""
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(folder / "run.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()  # it holds the lock now
+        yield process
+        if process.poll() is None:
+            process.communicate(b"\n")
+
+
 def test_a_folder_in_use_is_refused_before_anything_is_written(tiny_opts):
     cfg = load_config(None, tiny_opts())
     folder = train(cfg).folder
     before = (folder / "log.txt").read_text()
 
-    other = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", other, str(folder / "run.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        process.stdout.readline()  # it holds the lock now
-        with pytest.raises(UserError, match=r"in use by another run \(process \d+ on \S+\)"):
-            train(cfg)
-        process.communicate(b"\n")
+    with locked(folder), pytest.raises(UserError, match=r"in use by another run \(process \d+ on \S+\)"):
+        train(cfg)
 
     assert (folder / "log.txt").read_text() == before
+
+
+def test_a_process_that_torchrun_has_replaced_is_waited_for(tiny_opts, monkeypatch):
+    """It may still be ending when the new one comes, which is of the same job."""
+    cfg = load_config(None, tiny_opts())
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
+    folder = train(cfg).folder
+
+    with locked(folder) as process:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another")
+        with pytest.raises(UserError, match="in use by another run"):
+            train(cfg)
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
+        end = threading.Timer(1, process.communicate, [b"\n"])
+        end.start()
+        train(cfg)
+        end.join()
+
+    assert json.loads((folder / "run.lock").read_text())["owner"] == 2
 
 
 def test_an_output_that_cannot_be_written_is_an_error(tiny_opts, tmp_path):
