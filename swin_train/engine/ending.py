@@ -106,7 +106,7 @@ class Ending:
                 traceback.print_exception(error, file=self._open())
         if roll_call is not None and not isinstance(error, PeerLost):
             roll_call.answer(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-        if isinstance(error, PeerLost) or not isinstance(error, UserError):
+        if not isinstance(error, UserError):  # those are printed
             logger.error(
                 "rank %d ends after update %s: %s", rank, self.step or 0, error or type(error).__name__
             )
