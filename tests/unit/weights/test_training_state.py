@@ -66,6 +66,13 @@ def test_without_its_manifest_it_is_known_and_refused(state: Path) -> None:
         read_section(state, "model", "raw")
 
 
+def test_a_state_that_lost_all_its_files_of_tensors_is_known_by_its_manifest(state: Path) -> None:
+    for file in state.glob("*.safetensors"):
+        file.unlink()
+
+    assert training_state_at(state) == state
+
+
 @pytest.mark.parametrize("name", ["last.safetensors", "shard-1-model-1-of-1.safetensors", "train.json"])
 def test_other_files_are_no_part_of_a_state(tmp_path: Path, name: str) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / name)
@@ -123,6 +130,7 @@ def test_files_are_filled_up_to_their_limit(
     store_tensors(tmp_path, TENSORS, None)
 
     assert len(files_of(tmp_path, 0)) == len(list(tmp_path.iterdir())) == num_files
+    assert files_of(tmp_path, 0)[0].name == f"shard-00001-model-00001-of-{num_files:05d}.safetensors"
     assert files_of(tmp_path, 1) == []
     stored = StoredTensors(tmp_path)
     assert {name: (value.shape, value.dtype) for name, value in stored.meta.items()} == {
