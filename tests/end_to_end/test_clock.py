@@ -1,12 +1,12 @@
 """Clocks that go back and files of other dates: nothing that a run chooses follows from them."""
 
-import hashlib
 import os
 import shutil
 import time
 from pathlib import Path
 
 import pytest
+from state_digest import newest_state, state_digest
 
 from swin_train import load_config, train
 
@@ -18,9 +18,9 @@ def dated(root: Path, when: float) -> None:
 
 
 def final_state(folder: Path) -> tuple[str, str]:
-    """Name and SHA-256 of the last training state."""
-    last = max((folder / "checkpoints").glob("step-*"))
-    return last.name, hashlib.sha256((last / "state.safetensors").read_bytes()).hexdigest()
+    """Name and digest of the last training state."""
+    last = newest_state(folder)
+    return last.name, state_digest(last)
 
 
 @pytest.mark.parametrize("clock", [None, 1e9], ids=["on time", "in 2001"])
