@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def report_exit(path: Path, error: BaseException | None, *, step: int | None = N
     except OSError:  # the end of the process matters more
         pass
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def report_to_launcher(error: BaseException | None) -> None:

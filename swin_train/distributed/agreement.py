@@ -24,10 +24,17 @@ def hash_tensors(tensors: Iterable[Tensor]) -> int:
         flat = own_part(tensor).detach().contiguous().view(-1)
         for chunk in flat.view(_BITS[flat.element_size()]).split(_CHUNK):
             places = torch.arange(len(chunk), device=chunk.device, dtype=torch.int64)
-            mixed = (chunk.to(torch.int64) ^ (places * _GAMMA)) * _MULTIPLIER
-            part = (mixed ^ (mixed >> 29)).sum()
+            mixed = _spread(chunk.to(torch.int64) ^ (places * _GAMMA), 32) * _MULTIPLIER
+            part = _spread(mixed, 29).sum()
             folded = part if folded is None else (folded * _GAMMA) ^ (part + (folded >> 31))
     return 0 if folded is None else int(folded)
+
+
+def _spread(values: Tensor, bits: int) -> Tensor:
+    """Let upper bits of int64 values reach lower ones, as products do not; different values stay different."""
+    return values ^ (
+        (values >> bits) & (2 ** (64 - bits) - 1)
+    )  # >> repeats the sign, whose bit would be lost
 
 
 def check_agreement(tensors: Iterable[Tensor], copy: int, runtime: Runtime, when: str) -> None:

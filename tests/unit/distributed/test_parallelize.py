@@ -1,0 +1,69 @@
+"""How DIST is understood, and what one process makes of it."""
+
+import pytest
+import torch
+from torch import nn
+
+from swin_train.config import load_config
+from swin_train.distributed.parallelize import choose_spread, gradient_sync, parallelize, unwrap, whole
+from swin_train.distributed.runtime import Runtime
+from swin_train.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def runtime(world_size: int, local_world_size: int) -> Runtime:
+    return Runtime(CPU, world_size=world_size, local_world_size=local_world_size)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp", "hsdp"])
+def test_one_process_holds_everything_whatever_is_asked(strategy: str) -> None:
+    spread = choose_spread(load_config(None, ["DIST.STRATEGY", strategy]), runtime(1, 1))
+
+    assert (spread.mesh, spread.is_alone, spread.part, spread.num_copies) == (None, True, 0, 1)
+    model = nn.Linear(2, 2)
+    assert parallelize(model, spread) is unwrap(model) is model
+    assert whole(model.weight) is model.weight
+    with gradient_sync(model, is_last=False):
+        pass
+
+
+def test_with_ddp_each_process_holds_all() -> None:
+    spread = choose_spread(
+        load_config(None, ["DIST.STRATEGY", "ddp", "DIST.REDUCE_DTYPE", "bf16"]), runtime(4, 2)
+    )
+
+    assert (spread.mesh, spread.is_alone, spread.reduce_dtype) == (None, False, torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("world_size", "local_world_size", "asked", "shard_size"), [(8, 8, 3, 3), (6, 4, 0, 4), (2, 2, 8, 8)]
+)
+def test_groups_that_do_not_divide_the_processes_are_refused(
+    world_size: int, local_world_size: int, asked: int, shard_size: int
+) -> None:
+    cfg = load_config(None, ["DIST.STRATEGY", "hsdp", "DIST.SHARD_SIZE", str(asked)])
+
+    with pytest.raises(UserError) as error:
+        choose_spread(cfg, runtime(world_size, local_world_size))
+
+    assert str(error.value) == (
+        f"DIST.SHARD_SIZE: {world_size} processes cannot be divided into groups of {shard_size}; choose a divisor of "
+        f"{world_size}"
+    )
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "hsdp"])
+@pytest.mark.parametrize("dtype", [None, torch.float16, torch.float64])
+def test_blocks_are_not_gathered_in_a_type_that_is_not_computed_in(
+    strategy: str, dtype: torch.dtype | None
+) -> None:
+    cfg = load_config(None, ["DIST.STRATEGY", strategy, "DIST.GATHER_DTYPE", "bf16"])
+
+    with pytest.raises(UserError) as error:
+        choose_spread(cfg, runtime(2, 2), dtype)
+
+    assert str(error.value) == (
+        f"DIST.GATHER_DTYPE is bf16, but this run computes in {dtype or 'torch.float32'}; set AMP_DTYPE bf16, or "
+        f"gather in fp32"
+    )
