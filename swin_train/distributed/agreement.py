@@ -32,9 +32,8 @@ def hash_tensors(tensors: Iterable[Tensor]) -> int:
 
 def _spread(values: Tensor, bits: int) -> Tensor:
     """Let upper bits of int64 values reach lower ones, as products do not; different values stay different."""
-    return values ^ (
-        (values >> bits) & (2 ** (64 - bits) - 1)
-    )  # >> repeats the sign, whose bit would be lost
+    unsigned = (values >> bits) & (2 ** (64 - bits) - 1)  # >> repeats the sign, whose bit would be lost
+    return values ^ unsigned
 
 
 def check_agreement(tensors: Iterable[Tensor], copy: int, runtime: Runtime, when: str) -> None:

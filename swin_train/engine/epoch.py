@@ -44,8 +44,7 @@ def train_epoch(run: Run) -> None:
         run.ending.alive(state.step)
         urgency, is_due = run.agree(run.checkpoints.is_due)
         ends_epoch = state.step_in_epoch == 0
-        is_saved = is_due or (cfg.SAVE_STEPS > 0 and state.step % cfg.SAVE_STEPS == 0)
-        is_saved = is_saved and not ends_epoch  # the end of an epoch is saved after its evaluation
+        is_saved = (is_due or run.is_step_saved) and not ends_epoch  # whose end is saved after its evaluation
         if state.step % cfg.PRINT_FREQ == 0 or ends_epoch or is_saved or urgency:
             if face_trouble(run, interval.record()):  # and went back
                 return

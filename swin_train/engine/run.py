@@ -55,6 +55,12 @@ class Run:
     signals: StopSignals
     ending: Ending
 
+    @property
+    def is_step_saved(self) -> bool:
+        """Whether ``SAVE_STEPS`` asks for the state after this update."""
+        every = self.cfg.SAVE_STEPS
+        return every > 0 and self.state.step % every == 0
+
     def save(self, *, must: bool = False) -> None:
         """Save the training state; ``must`` as of ``Checkpointer.save``."""
         self.ending.pause()

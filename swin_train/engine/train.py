@@ -82,7 +82,7 @@ def train(cfg: Config) -> Summary:
             if not state.needs_evaluation:
                 train_epoch(run)
                 continue
-            is_saved = state.epoch % cfg.SAVE_FREQ == 0 or state.is_trained
+            is_saved = state.epoch % cfg.SAVE_FREQ == 0 or run.is_step_saved or state.is_trained
             evaluation = _evaluate(run, val_feed, is_saved=is_saved)
             if is_saved:
                 checkpoints.save_weights("last", state, "raw", _header(run, "raw", evaluation))

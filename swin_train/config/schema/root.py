@@ -55,7 +55,7 @@ class Config(Section):
     )
     FUSED_LAYERNORM: bool = opt(False, "Use apex's fused LayerNorm, where NVIDIA's apex is installed.")
     SAVE_FREQ: int = opt(1, "Epochs between two checkpoints.", ge=1)
-    SAVE_STEPS: int = opt(0, "Updates between two further checkpoints within an epoch; 0 is none.", ge=0)
+    SAVE_STEPS: int = opt(0, "Updates between two further checkpoints; 0 is none.", ge=0)
     SAVE_MINUTES: float = opt(
         10.0, "Minutes between two further checkpoints within an epoch; 0 is none.", ge=0
     )
