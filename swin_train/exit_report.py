@@ -79,12 +79,11 @@ def _reason(error: BaseException | None, explained: UserError | None) -> str:
 
 
 def _launch() -> str:
-    """Which start of the processes this is: those that torchrun starts again meet at another port."""
+    """Which start of the processes of this machine it is."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return f"process {os.getpid()}"
-    return " ".join(
-        os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")
-    )
+    names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
+    return " ".join(os.environ.get(name, "") for name in names)
 
 
 def _is_told(path: Path, report: dict[str, Any]) -> bool:
@@ -93,6 +92,8 @@ def _is_told(path: Path, report: dict[str, Any]) -> bool:
         told = json.loads(path.read_text(encoding="utf-8"))
         if told["owner"] != report["owner"]:
             return told["owner"] > report["owner"]
-        return told["launch"] == report["launch"] and (told["is_cause"] or not report["is_cause"])
+        # The number of the owner is new at every start; where nobody counted them, the launcher's names tell.
+        is_same = report["owner"] > 0 or told["launch"] == report["launch"]
+        return is_same and (told["is_cause"] or not report["is_cause"])
     except (OSError, ValueError, KeyError, TypeError):
         return False

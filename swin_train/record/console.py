@@ -38,7 +38,7 @@ class Console:
         screen.setFormatter(_formatter("%(message)s" if self._terminal else _PLAIN))
         handlers = [screen]
         if log_file is not None:
-            self._file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+            self._file = _LogFile(log_file, encoding="utf-8", errors="backslashreplace")
             self._file.setFormatter(_formatter(_PLAIN))
             handlers.append(self._file)
         self._logger.setLevel(logging.INFO if is_main else logging.WARNING)
@@ -95,6 +95,14 @@ class _Formatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging calls it so)
         """Keep credentials in URLs out of the log, whoever writes to it."""
         return redacted(super().formatMessage(record))
+
+
+class _LogFile(logging.FileHandler):
+    """``log.txt``, which loses lines on a full disk, and says nothing of it: what else cannot be written is said."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 def _formatter(line_format: str) -> logging.Formatter:

@@ -1,7 +1,6 @@
 """Disks that are full for real: a limit on the size of files, and a file system of a few MB."""
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -12,35 +11,29 @@ import pytest
 
 from swin_train import load_config, train
 from swin_train.config import output_dir
-from swin_train.errors import StorageError
 from swin_train.weights.manifest import verify_folder
 
 TRAIN = ("train", "--cfg", "swin_tiny_patch4_window7_224", "--opts")
 
 
 def test_a_file_that_may_not_grow_ends_the_run_and_leaves_older_checkpoints(
-    tiny_opts: Callable, tmp_path: Path
+    tiny_opts: Callable, main_command: Callable, main_environment: Callable
 ) -> None:
     """The kernel refuses in the middle of a write, with EFBIG where SIGXFSZ is ignored."""
     train(load_config(None, tiny_opts()))
-    cfg = load_config(None, tiny_opts(TRAIN__EPOCHS=3, SAVE_MAX_FAILURES=1))
-    told = tmp_path / "told"
-    pid = os.fork()
-    if pid == 0:
-        status = 99
-        try:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
-            train(cfg)
-        except StorageError as error:
-            told.write_text(str(error))
-            status = error.exit_status
-        finally:
-            os._exit(status)
-    _, ended = os.waitpid(pid, 0)
+    opts = tiny_opts(TRAIN__EPOCHS=3, SAVE_MAX_FAILURES=1)
 
-    assert os.waitstatus_to_exitcode(ended) == 28
-    assert "File too large" in told.read_text()
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+
+    result = subprocess.run(
+        main_command(*TRAIN, *opts), capture_output=True, text=True, env=main_environment(), preexec_fn=limit
+    )
+
+    assert result.returncode == 28, result.stderr[-2000:]
+    assert "File too large" in result.stderr
+    cfg = load_config(None, opts)
     checkpoints = output_dir(cfg) / "checkpoints"
     assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000005", "step-00000010"]
     for state in checkpoints.iterdir():

@@ -58,7 +58,7 @@ def attempt(monkeypatch: pytest.MonkeyPatch) -> Any:
         (StorageError("x"), 28),
         (OSError(28, "No space left on device", "file"), 28),
         (PeerLost("x"), 1),
-        (Stopped("x", 143), 143),
+        (Stopped("x", 143, is_agreed=True), 143),
         (KeyboardInterrupt(), 130),
         (ValueError("x"), 1),
         (MemoryError(), 1),
@@ -137,6 +137,17 @@ def test_another_start_of_the_processes_overwrites(error: UserError | None, path
     report_exit(path, error)
 
     assert told(path)["reason"] == ("done" if error is None else "again")
+
+
+def test_what_a_later_launch_wrote_stays(path: Path, attempt: Any) -> None:
+    """Of one that was cut off, and ends long after another has taken the run's folder over."""
+    attempt(0)
+    report_exit(path, None, owner=2)
+
+    report_exit(path, NumericsError("of the first"), owner=1)
+    assert told(path)["reason"] == "done"
+    report_exit(path, NumericsError("of the third"), owner=3)
+    assert told(path)["reason"] == "of the third"
 
 
 def test_another_process_that_is_alone_overwrites(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

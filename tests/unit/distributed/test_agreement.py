@@ -95,16 +95,21 @@ def test_processes_of_other_parts_need_not_agree() -> None:
     check(weights, 0, [0, one], [1, two], [0, one], [1, two])
 
 
-def test_strays_are_named() -> None:
+def test_strays_are_named_and_where_nobody_knows_who_is_right_all_are() -> None:
+    """Three processes hold one part and one of them strays; of the other part, two hold and differ."""
     weights, other = [torch.tensor([1.0])], [torch.tensor([2.0])]
     one, two = hash_tensors(weights), hash_tensors(other)
+    advice = "memory or a processor may be faulty. Go on from the last checkpoint, without that machine"
 
     with pytest.raises(NumericsError) as error:
-        check(weights, 0, [0, one], [1, two], [0, two], [1, one])
-
+        check(weights, 0, [0, two], [1, two], [0, one], [1, two], [0, one])
     assert str(error.value) == (
-        "update 7: the weights of rank 2, 3 are no longer those of the ranks that hold the same; memory or a processor "
-        "there may be faulty. Go on from the last checkpoint, without that machine"
+        f"update 7: the weights of rank 0 are no longer those of the others that should hold the same; {advice}"
+    )
+    with pytest.raises(NumericsError) as error:
+        check(weights, 0, [0, one], [1, two], [0, one], [1, one])
+    assert str(error.value) == (
+        f"update 7: the weights of rank 1, 3 are no longer those of each other that should hold the same; {advice}"
     )
 
 

@@ -46,6 +46,7 @@ def orphan(told: Path, seconds: float) -> None:
     if agent:
         os.waitpid(agent, 0)
         return
+    agent = os.getpid()
     reader, writer = os.pipe()
     if os.fork():
         os.read(reader, 1)  # until the other watches
@@ -56,7 +57,7 @@ def orphan(told: Path, seconds: float) -> None:
         told.with_name("beside").rename(told)
 
     try:
-        with ending_with_launcher(end):
+        with ending_with_launcher(agent, end):
             os.write(writer, b"x")
             time.sleep(seconds)
         if not told.exists():
@@ -98,7 +99,7 @@ def test_while_the_launcher_lives_nobody_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(swin_train.distributed.launcher, "_LOOK_EVERY_S", 0.01)
     told: list[LockLost] = []
 
-    with ending_with_launcher(told.append):
+    with ending_with_launcher(os.getppid(), told.append):
         time.sleep(0.1)
 
     assert told == []

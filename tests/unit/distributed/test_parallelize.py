@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from swin_train.config import load_config
-from swin_train.distributed.parallelize import choose_spread, gradient_sync, parallelize, unwrap, whole
+from swin_train.distributed.parallelize import (
+    choose_spread,
+    gradient_sync,
+    parallelize,
+    unwrap,
+    whole_on_main,
+)
 from swin_train.distributed.runtime import Runtime
 from swin_train.errors import UserError
 
@@ -23,7 +29,8 @@ def test_one_process_holds_everything_whatever_is_asked(strategy: str) -> None:
     assert (spread.mesh, spread.is_alone, spread.part, spread.num_copies) == (None, True, 0, 1)
     model = nn.Linear(2, 2)
     assert parallelize(model, spread) is unwrap(model) is model
-    assert whole(model.weight) is model.weight
+    assert whole_on_main({"w": model.weight}, runtime(1, 1)) == {"w": model.weight}
+    assert whole_on_main({"w": model.weight}, Runtime(CPU, rank=1, world_size=2)) == {}
     with gradient_sync(model, is_last=False):
         pass
 

@@ -130,6 +130,6 @@ def test_in_another_thread_none_is_handled() -> None:
     ],
 )
 def test_what_ended_a_run_is_its_status(urgency: int, status: int, message: str) -> None:
-    error = stopped(urgency, "after update 3")
+    error = stopped(urgency, "after update 3", is_agreed=True)
 
     assert (str(error), error.exit_status) == (message, status)
