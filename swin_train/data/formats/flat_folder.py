@@ -112,7 +112,7 @@ def _rows_of(images: list[str], path: str) -> list[Row]:
         name = os.path.basename(row.name)  # noqa: PTH119
         name = name if name in existing else stems.get(name, "")
         if not name:
-            raise UserError(f"{where}:{row.line}: {printable(row.name)!r} is no image of the folder.")
+            raise UserError(f"{where}:{row.line}: '{printable(row.name)}' is no image of the folder.")
         if name in found:
             raise UserError(
                 f"{where}:{row.line}: {printable(name)} has a label on line {found[name].line} too."
@@ -167,7 +167,7 @@ def _labels(path: str, rows: Sequence[Row], known: list[str]) -> tuple[list[int]
     if strange or not are_numbers:
         row = min(strange or [row for row in rows if not is_number(row.label)])
         raise UserError(
-            f"{printable(path)}:{row.line}: the label {printable(row.label)!r} is not like the others; expected "
+            f"{printable(path)}:{row.line}: the label '{printable(row.label)}' is not like the others; expected "
             f"classes ({listing(known)}) on all lines, or on all numbers from 0 to {len(known) - 1}."
         )
     return [int(word) for word in words], known

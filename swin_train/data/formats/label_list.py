@@ -46,7 +46,7 @@ def _row(path: str, number: int, text: str) -> Row:
     words = label.split()
     if not words:
         raise UserError(
-            f"{printable(path)}:{number}: {printable(text)!r} has no label; expected NAME<tab>LABEL."
+            f"{printable(path)}:{number}: '{printable(text)}' has no label; expected NAME<tab>LABEL."
         )
     return Row(number, name.strip(), words[0])
 
@@ -59,7 +59,7 @@ def number_of(path: str, row: Row) -> int:
     """
     if not is_number(row.label):
         raise UserError(
-            f"{printable(path)}:{row.line}: the label is {printable(row.label)!r}; expected a number from 0."
+            f"{printable(path)}:{row.line}: the label is '{printable(row.label)}'; expected a number from 0."
         )
     return int(row.label)
 

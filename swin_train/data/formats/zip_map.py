@@ -52,7 +52,7 @@ def read_map(path: str, split: str) -> ImageMap:
         name = _REFERENCE_PREFIX.sub("", row.name).removeprefix("./")
         check_relative(where, name)
         if not is_image(name):
-            raise UserError(f"{where}: {printable(name)!r} is no image ({' '.join(EXTENSIONS)}).")
+            raise UserError(f"{where}: '{printable(name)}' is no image ({' '.join(EXTENSIONS)}).")
         if name in places:
             raise UserError(
                 f"{where}: {printable(name)} stands on line {places[name]} too; keep one of them."

@@ -103,7 +103,8 @@ def end_of(seconds: float) -> tuple[int, str, float]:
         output = process.stdout.readline()
         begun = time.monotonic()
         try:
-            output += process.communicate(timeout=60)[0]
+            output += process.stdout.read()
+            process.wait(60)
         finally:
             process.kill()
         return process.returncode, output, time.monotonic() - begun

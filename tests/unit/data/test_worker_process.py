@@ -103,6 +103,15 @@ def line_of(process: subprocess.Popen[str], beginning: str) -> str:
     raise AssertionError(f"no line begins with {beginning}: {process.stderr.read()}")
 
 
+def rest_of(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What else a process says until its end; ``communicate`` would lose lines that were read ahead of ``line_of``."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output, errors = process.stdout.read(), process.stderr.read()
+    process.wait(60)
+    return output, errors
+
+
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -127,7 +136,7 @@ def test_signals_to_the_whole_group_leave_the_workers_at_work(start_script: Star
     for number in _SIGNALS:
         os.killpg(process.pid, number)
 
-    output, errors = process.communicate(timeout=60)
+    output, errors = rest_of(process)
     assert process.returncode == 0, errors
     batches = [line for line in output.splitlines() if line.startswith("batch")]
     expected = [f"batch {number} {list(range(4 * number, 4 * number + 4))}" for number in range(6)]
@@ -145,7 +154,7 @@ def test_a_worker_ignores_what_would_end_a_process_that_does_not_listen(
     for worker in line_of(process, "workers").split():
         os.kill(int(worker), number)
 
-    output, errors = process.communicate(timeout=60)
+    output, errors = rest_of(process)
 
     assert process.returncode == 0, errors
     assert "batch 5" in output
@@ -295,7 +304,7 @@ say("taken", most)
         *_with_small_shm(left),
     )
 
-    output, errors = process.communicate(timeout=60)
+    output, errors = rest_of(process)
 
     assert process.returncode == 0, errors
     assert output.count("batch") == 6

@@ -34,7 +34,7 @@ def test_a_name_and_a_label_stand_on_each_line(write: Write) -> None:
 def test_a_line_without_a_label_is_refused_by_number(write: Write) -> None:
     path = write({"list": "1.png\t0\n2.png\t\n"}) / "list"
 
-    with pytest.raises(UserError, match=r"list:2: '2\.png\\t' has no label; expected NAME<tab>LABEL\."):
+    with pytest.raises(UserError, match=r"list:2: '2\.png\\x09' has no label; expected NAME<tab>LABEL\."):
         list(read_rows(str(path)))
 
 
