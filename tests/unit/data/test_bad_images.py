@@ -230,7 +230,7 @@ def test_a_worker_that_is_lost_is_one_error_with_its_number_process_and_image(
     began = time.monotonic()
     message = error_of(process_feed(source, workers=workers).batches(0))
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # not only after DATA.TIMEOUT_S
     found = re.fullmatch(r"Data loading: worker (\d) \(pid (\d+)\) at (\S+) (.*)", message)
     assert found is not None, message
     assert int(found[1]) < workers
