@@ -51,11 +51,6 @@ class Spread:
         """Which part of the parameters this process holds; processes of one part hold the same."""
         return 0 if self.mesh is None else self.mesh.get_local_rank(self.mesh.ndim - 1)
 
-    @property
-    def num_copies(self) -> int:
-        """How many times the processes together hold every parameter."""
-        return 1 if self.mesh is None or self.mesh.ndim == 1 else self.mesh.size(0)
-
 
 def choose_spread(cfg: Config, runtime: Runtime, compute_dtype: torch.dtype | None = None) -> Spread:
     """Return what ``DIST`` means for these processes.

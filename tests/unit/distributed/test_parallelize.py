@@ -26,7 +26,7 @@ def runtime(world_size: int, local_world_size: int) -> Runtime:
 def test_one_process_holds_everything_whatever_is_asked(strategy: str) -> None:
     spread = choose_spread(load_config(None, ["DIST.STRATEGY", strategy]), runtime(1, 1))
 
-    assert (spread.mesh, spread.is_alone, spread.part, spread.num_copies) == (None, True, 0, 1)
+    assert (spread.mesh, spread.is_alone, spread.part) == (None, True, 0)
     model = nn.Linear(2, 2)
     assert parallelize(model, spread) is unwrap(model) is model
     assert whole_on_main({"w": model.weight}, runtime(1, 1)) == {"w": model.weight}
