@@ -223,7 +223,7 @@ def on_two_machines(address: str, port: int, *, is_host: bool, local: str) -> li
         is_host: whether this is that machine.
         local: this machine's address.
     """
-    conf = f"is_host={int(is_host)},join_timeout=60,last_call_timeout=5,keep_alive_interval=1,read_timeout=5"
+    conf = f"is_host={int(is_host)},join_timeout=60,last_call_timeout=3,keep_alive_interval=1,read_timeout=5"
     return [
         *("--nnodes", "1:2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "test"),
         *("--rdzv-endpoint", f"{address}:{port}", "--rdzv-conf", conf, "--local-addr", local),

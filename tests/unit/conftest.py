@@ -3,16 +3,19 @@
 import json
 import os
 import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from swin_train.errors import UserError
 
 MAX_GROWTH = 100 << 20  # bytes
 ROOM = 1 << 30  # bytes of addresses: memory that is asked for and not used costs nothing
 MAX_SECONDS = 30  # of the processor
+MAX_WAIT_S = 100  # by the clock: one that waits for ever is ended too
 
 
 @pytest.fixture
@@ -46,6 +49,8 @@ def confined() -> Callable[[Callable[[], object]], str]:
 def _attempt(work: Callable[[], object]) -> tuple[str, int]:
     """What is refused in words, and by how many bytes this process grew at its peak."""
     addresses = _memory("VmSize") + ROOM
+    signal.alarm(MAX_WAIT_S)
+    torch.set_num_threads(1)  # OpenMP's threads are not in a fork: it would wait for them
     resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     before = _memory("VmRSS")
