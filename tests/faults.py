@@ -10,13 +10,14 @@ An action takes what the function says that it is in; ``rank`` None is every ran
 that is made, the fault does not come again after a restart.
 """
 
+import contextlib
 import functools
 import importlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,26 @@ def at(step: int, do: Action, *, rank: int | None = None, once: str | None = Non
         return state.step + 1 == step
 
     _before(_STEP, is_now, lambda state, *rest: do(state), rank, once)
+
+
+class Died(Exception):
+    """Stands for whatever ends a process, in a test that goes on in the same one."""
+
+
+@contextlib.contextmanager
+def dies_before(step: int) -> Iterator[None]:
+    """Let the training inside die as update ``step`` begins; what comes after it trains on without a fault."""
+    module_name, name = _STEP.rsplit(".", 1)
+    module = importlib.import_module(module_name)
+    original = getattr(module, name)
+    at(step, raise_(Died()))
+    try:
+        yield
+    except Died:
+        return
+    finally:
+        setattr(module, name, original)
+    raise AssertionError(f"update {step} never began")
 
 
 def in_evaluation(do: Action, *, batch: int = 1, rank: int | None = None, once: str | None = None) -> None:

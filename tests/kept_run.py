@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from run_records import records
 
 from swin_train import load_config, train
 from swin_train.data.draws import mix64_array
@@ -81,8 +82,7 @@ def train_in(folder: Path) -> Path:
 
 def losses_of(run: Path) -> dict[int, float]:
     """Return the loss of each update of a run that recorded it."""
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return {record["step"]: record["loss"] for record in records if record["kind"] == "train"}
+    return {record["step"]: record["loss"] for record in records(run, "train")}
 
 
 def _keep(folder: Path) -> None:

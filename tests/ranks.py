@@ -247,6 +247,11 @@ class Ranks:
             self._note(message)
 
 
+def check_statuses(results: Sequence[RankResult], *expected: int) -> None:
+    """Assert that the ranks, in order, ended with these statuses; show what the main one said if they did not."""
+    assert [result.status for result in results] == list(expected), results[0].stderr[-3000:]
+
+
 def clean_environment() -> dict[str, str]:
     """Return this process's environment without traces of an outer launcher, and with one thread a process."""
     clean = {name: value for name, value in os.environ.items() if name not in _LAUNCHERS}

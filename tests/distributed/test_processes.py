@@ -1,18 +1,13 @@
 """Several processes: the same numbers as one, and no run lost."""
 
-import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
-from ranks import RankResult
+from ranks import RankResult, check_statuses
+from run_records import losses
 from state_digest import newest_state, state_digest
-
-
-def losses(folder: Path) -> list[float]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [record["loss"] for record in lines if record["kind"] == "train"]
 
 
 def own_traceback(stderr: str) -> list[str]:
@@ -21,7 +16,7 @@ def own_traceback(stderr: str) -> list[str]:
 
 
 def check(results: list[RankResult]) -> None:
-    assert [result.status for result in results] == [0] * len(results), results[0].stderr[-4000:]
+    check_statuses(results, *[0] * len(results))
 
 
 def test_one_and_two_processes_train_alike(several_opts, ranks, tmp_path):

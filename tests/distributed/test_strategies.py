@@ -1,13 +1,13 @@
 """However a run is spread over processes: the same images, the same numbers, the same state."""
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from ranks import Ranks
+from ranks import Ranks, check_statuses
+from run_records import losses, records
 from safetensors.torch import load_file
 from state_digest import newest_state, read_state, state_digest
 
@@ -30,23 +30,13 @@ SPREADS = {
 BOUNDS = {"fp32": 1e-6, "fp64": 1e-12}
 
 
-def losses(run: Path) -> list[float]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [record["loss"] for record in lines if record["kind"] == "train"]
-
-
-def metrics(run: Path, kind: str, *names: str) -> list[list[float]]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [[record[name] for name in names] for record in lines if record["kind"] == kind]
-
-
 @pytest.fixture
 def run(several_opts: Callable, ranks: Ranks, tmp_path: Path) -> Callable[..., Path]:
     """Trains on some processes and returns the folder of the run."""
 
     def train(world_size: int, tag: str, **changes: Any) -> Path:
         results = ranks.run(world_size, several_opts(**RECIPE | changes, TAG=tag))
-        assert [result.status for result in results] == [0] * world_size, results[0].stderr[-3000:]
+        check_statuses(results, *[0] * world_size)
         return tmp_path / "output/tiny" / tag
 
     return train
@@ -78,16 +68,14 @@ def test_a_spread_trains_as_one_process_does(
         spread = run(world_size, name.replace(" ", "-"), **recipe, **changes)
 
         assert losses(spread) == pytest.approx(losses(one), rel=BOUNDS[precision]), name
-        for pair in zip(
-            metrics(spread, "val", "loss", "ema_loss"), metrics(one, "val", "loss", "ema_loss"), strict=True
-        ):
-            assert pair[0] == pytest.approx(pair[1], rel=BOUNDS[precision]), name
-        expected = read_state(newest_state(one))
-        found = read_state(newest_state(spread))
-        assert found.keys() == expected.keys()
+        for found, expected in zip(records(spread, "val"), records(one, "val"), strict=True):
+            for loss in ("loss", "ema_loss"):
+                assert found[loss] == pytest.approx(expected[loss], rel=BOUNDS[precision]), name
+        state, alone = (read_state(newest_state(folder)) for folder in (spread, one))
+        assert state.keys() == alone.keys()
         if precision == "fp64":  # in float32 Adam turns the rounding of gradients near zero into whole steps
-            for tensor, value in expected.items():
-                torch.testing.assert_close(found[tensor], value, rtol=1e-9, atol=1e-12)
+            for tensor, value in alone.items():
+                torch.testing.assert_close(state[tensor], value, rtol=1e-9, atol=1e-12)
 
 
 def test_a_state_is_bit_identical_across_every_reshard(
@@ -101,7 +89,7 @@ def test_a_state_is_bit_identical_across_every_reshard(
     def save(world_size: int, tag: str, prelude: str, **changes: Any) -> Path:
         opts = several_opts(**RECIPE | changes, TAG=tag)
         results = ranks.run(world_size, opts, prelude=f"import faults, signal\n{prelude}")
-        assert [result.status for result in results] == [143] * world_size, results[0].stderr[-3000:]
+        check_statuses(results, *[143] * world_size)
         return newest_state(tmp_path / "output/tiny" / tag)
 
     source = save(1, "source", "faults.at(5, faults.kill(signal.SIGTERM))")
@@ -125,10 +113,26 @@ def test_a_run_goes_on_bit_identical_after_a_stop_in_mid_epoch(
     prelude = "import faults, signal; faults.at(8, faults.kill(signal.SIGTERM), rank=1)"
 
     stopped = ranks.run(world_size, several_opts(**RECIPE | changes, TAG="stopped"), prelude=prelude)
-    assert [result.status for result in stopped] == [143] * world_size, stopped[0].stderr[-2000:]
+    check_statuses(stopped, *[143] * world_size)
     resumed = run(world_size, "stopped", **changes)
 
     assert state_digest(newest_state(resumed)) == state_digest(newest_state(undisturbed))
+
+
+def test_the_world_size_may_change_in_mid_epoch(opts: Callable, ranks: Ranks, folder: Callable) -> None:
+    """Two processes, then four, then one: the losses are those of a run that was left alone, to rounding."""
+    alone = {"AMP_DTYPE": "fp64", "DATA__BATCH_SIZE": 2}
+    check_statuses(ranks.run(1, opts(TAG="alone", **alone)), 0)
+    for world_size, step in ((2, 4), (4, 8)):
+        prelude = f"import faults, signal; faults.at({step}, faults.kill(signal.SIGTERM), rank=1)"
+        check_statuses(
+            ranks.run(world_size, opts(TAG="changing", **alone), prelude=prelude), *[143] * world_size
+        )
+    check_statuses(ranks.run(1, opts(TAG="changing", **alone)), 0)
+
+    found, expected = (losses(folder(tag)) for tag in ("changing", "alone"))
+    assert len(found) == 15
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("spread", ["fsdp 2", "hsdp 2x2"])
@@ -183,5 +187,5 @@ def test_what_cannot_be_spread_is_said(
 ) -> None:
     results = ranks.run(2, several_opts(**changes))
 
-    assert [result.status for result in results] == [2, 2]
+    check_statuses(results, 2, 2)
     assert message in results[0].stderr

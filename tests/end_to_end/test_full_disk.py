@@ -1,6 +1,5 @@
 """Disks that are full for real: a limit on the size of files, and a file system of a few MB."""
 
-import json
 import resource
 import signal
 import subprocess
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from run_records import exit_report
 
 from swin_train import load_config, train
 from swin_train.config import output_dir
@@ -38,7 +38,7 @@ def test_a_file_that_may_not_grow_ends_the_run_and_leaves_older_checkpoints(
     assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000005", "step-00000010"]
     for state in checkpoints.iterdir():
         verify_folder(state)
-    assert json.loads((output_dir(cfg) / "exit.json").read_text())["status"] == 28
+    assert exit_report(output_dir(cfg))["status"] == 28
 
 
 def _can_mount() -> bool:

@@ -1,13 +1,13 @@
 """Each recipe of configs/demo/recipes trains the demo for the epoch or two that it says."""
 
-import json
 import runpy
 from pathlib import Path
 
 import pytest
+from faults import dies_before
+from run_records import records
 from state_digest import state_digest
 
-import swin_train.engine.epoch
 from swin_train import load_config, train
 from swin_train.config.paths import configs_folder
 
@@ -37,18 +37,13 @@ def test_a_recipe_trains_the_demo(name, demo, tmp_path):
 
     summary = train(cfg)
 
-    lines = [json.loads(line) for line in (summary.folder / "metrics.jsonl").read_text().splitlines()]
-    last = [line for line in lines if line["kind"] == "train"][-1]
+    last = records(summary.folder, "train")[-1]
     assert last["step"] == STEPS.get(name, 22) * cfg.TRAIN.EPOCHS
     assert last["loss"] < 10
     assert summary.evaluation.num_images == (109 if name == "digits_classes" else 360)
 
 
-class Stop(Exception):
-    """Stands for whatever ended the process."""
-
-
-def test_a_run_of_all_recipes_that_can_go_together_resumes_bit_identical(tiny_opts, monkeypatch):
+def test_a_run_of_all_recipes_that_can_go_together_resumes_bit_identical(tiny_opts):
     recipe = {
         "AUG__REPEATS": 2,
         "AUG__MIX_OFF_EPOCHS": 1,
@@ -59,17 +54,8 @@ def test_a_run_of_all_recipes_that_can_go_together_resumes_bit_identical(tiny_op
         "SAVE_STEPS": 2,
     }
     undisturbed = train(load_config(None, tiny_opts(**recipe, TAG="undisturbed"))).folder
-    real = swin_train.engine.epoch.train_step
-
-    def dying(state, *args, **kwargs):
-        if state.step == 7:  # of 8, four in an epoch; 6 are saved
-            raise Stop
-        return real(state, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(swin_train.engine.epoch, "train_step", dying)
-        with pytest.raises(Stop):
-            train(load_config(None, tiny_opts(**recipe)))
+    with dies_before(8):  # the last; four are in an epoch, and 6 are saved
+        train(load_config(None, tiny_opts(**recipe)))
     resumed = train(load_config(None, tiny_opts(**recipe, DATA__NUM_WORKERS=1))).folder
 
     one, other = (state_digest(folder / "checkpoints/step-00000008") for folder in (undisturbed, resumed))

@@ -7,28 +7,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from faults import dies_before, flip_bit
 from state_digest import newest_state, state_digest
 
-import swin_train.engine.checkpoint
-import swin_train.engine.epoch
 from swin_train import load_config, train
 from swin_train.errors import UserError
-
-
-class Stop(Exception):
-    """Stands for whatever ended the process."""
-
-
-def stop_before(monkeypatch, step):
-    """Let training die before the update that follows ``step`` updates."""
-    real = swin_train.engine.epoch.train_step
-
-    def dying(state, *args, **kwargs):
-        if state.step == step:
-            raise Stop
-        return real(state, *args, **kwargs)
-
-    monkeypatch.setattr(swin_train.engine.epoch, "train_step", dying)
 
 
 def final_state(folder):
@@ -46,12 +29,10 @@ def undisturbed(tiny_opts, tmp_path):
 
 
 @pytest.mark.parametrize("step", [1, 3, 5, 8])  # before any save, in an epoch, at its end, in the next
-def test_a_stopped_run_ends_bit_identical(tiny_opts, undisturbed, monkeypatch, step):
+def test_a_stopped_run_ends_bit_identical(tiny_opts, undisturbed, step):
     cfg = load_config(None, tiny_opts(**RECIPE))
-    with monkeypatch.context() as patch:
-        stop_before(patch, step)
-        with pytest.raises(Stop):
-            train(cfg)
+    with dies_before(step + 1):
+        train(cfg)
 
     resumed = train(cfg).folder
 
@@ -72,17 +53,13 @@ def test_another_seed_gives_another_run(tiny_opts, undisturbed):
     assert final_state(other) != final_state(undisturbed)
 
 
-def test_a_damaged_checkpoint_is_passed_over(tiny_opts, undisturbed, monkeypatch, caplog):
+def test_a_damaged_checkpoint_is_passed_over(tiny_opts, undisturbed, caplog):
     cfg = load_config(None, tiny_opts(**RECIPE))
-    with monkeypatch.context() as patch:
-        stop_before(patch, 9)
-        with pytest.raises(Stop):
-            train(cfg)
+    with dies_before(10):
+        train(cfg)
     newest = sorted((undisturbed.parents[2] / "output/tiny/default/checkpoints").glob("step-*"))[-1]
     [state] = newest.glob("*.safetensors")
-    damaged = bytearray(state.read_bytes())
-    damaged[-1] ^= 1
-    state.write_bytes(damaged)
+    flip_bit(state)
 
     resumed = train(cfg).folder
 
@@ -95,13 +72,11 @@ OPTIMIZERS = ["sgd", "fused_lamb", "lookahead_adamw", "adafactor", "muon", "nada
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_kind_of_optimizer_resumes_bit_identical(tiny_opts, monkeypatch, name):
+def test_every_kind_of_optimizer_resumes_bit_identical(tiny_opts, name):
     recipe = {"TRAIN__OPTIMIZER__NAME": name, "SAVE_STEPS": 3, "TRAIN__BASE_LR": 0.005}
     undisturbed = train(load_config(None, tiny_opts(**recipe, TAG="undisturbed"))).folder
-    with monkeypatch.context() as patch:
-        stop_before(patch, 4)
-        with pytest.raises(Stop):
-            train(load_config(None, tiny_opts(**recipe)))
+    with dies_before(5):
+        train(load_config(None, tiny_opts(**recipe)))
 
     resumed = train(load_config(None, tiny_opts(**recipe))).folder
 

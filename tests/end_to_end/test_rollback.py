@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from faults import Died
+from run_records import exit_report, losses, records
 from state_digest import state_digest
 
 import swin_train.engine.epoch
@@ -47,7 +49,7 @@ def jumps(patch: pytest.MonkeyPatch, *steps: int, stop: int = 0) -> Iterator[lis
 
     def train_step(state: Any, *rest: Any, **named: Any) -> Any:
         if state.step + 1 == stop:
-            raise Stop
+            raise Died
         made.append(state.step + 1)
         return real_step(state, *rest, **named)
 
@@ -58,10 +60,6 @@ def jumps(patch: pytest.MonkeyPatch, *steps: int, stop: int = 0) -> Iterator[lis
         context.setattr(swin_train.tasks.classification.ClassificationLoss, "loss", loss)
         context.setattr(swin_train.engine.epoch, "train_step", train_step)
         yield made
-
-
-class Stop(Exception):
-    """Stands for whatever ended the process."""
 
 
 def spikes_of(checkpoint: Path) -> dict[str, Any]:
@@ -82,10 +80,9 @@ def test_a_run_goes_back_and_passes_over_the_ten_updates_up_to_the_jump(
     assert "WARNING update 59: the loss jumped (from what the 58 before had " in log
     assert "; the checkpoint of step 40 is kept" in log
     assert "went back to update 40; the images of updates 50 to 59 are passed over" in log
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    steps = [record["step"] for record in records if record["kind"] == "train"]
+    steps = [record["step"] for record in records(folder, "train")]
     assert steps == [*range(1, 50), *range(60, TOTAL + 1)]  # each once
-    assert max(record["loss"] for record in records) < 10  # that of the jump is taken back
+    assert max(losses(folder)) < 10  # that of the jump is taken back
 
 
 def test_what_is_in_the_state_already_is_not_passed_over(make: Callable, monkeypatch: Any) -> None:
@@ -132,7 +129,7 @@ def test_a_fourth_jump_stops_the_run(make: Callable, monkeypatch: Any) -> None:
     assert made[-1] == 71
     kept = {path.name for path in (output_dir(cfg) / "checkpoints").iterdir()}
     assert {"step-00000055", "step-00000060", "step-00000065"} <= kept
-    report = json.loads((output_dir(cfg) / "exit.json").read_text())
+    report = exit_report(output_dir(cfg))
     assert (report["status"], report["step"]) == (4, 71)
 
 
@@ -148,7 +145,7 @@ def test_a_run_that_is_stopped_after_it_went_back_ends_bit_identical(
 ) -> None:
     """Before 54 nothing has been saved since it went back: the resumed run meets the jump again and goes back again."""
     for stop, first in ((54, 51), (65, 61), (68, 61), (75, 71)):
-        with jumps(monkeypatch, 53, 67, stop=stop), pytest.raises(Stop):
+        with jumps(monkeypatch, 53, 67, stop=stop), pytest.raises(Died):
             train(make(TAG=f"stopped before {stop}"))
 
         with jumps(monkeypatch, 53, 67) as made:

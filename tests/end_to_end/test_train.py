@@ -1,10 +1,11 @@
 """The main job in one process: train, evaluate, fine-tune."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from faults import flip_bit
+from run_records import losses, records
 from safetensors.torch import load_file
 from state_digest import read_state
 
@@ -12,11 +13,6 @@ from swin_train import evaluate, load_config, train
 from swin_train.config import output_dir
 from swin_train.engine.throughput import throughput
 from swin_train.errors import NumericsError, UserError
-
-
-def records(folder, kind):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [record for record in lines if record["kind"] == kind]
 
 
 def steps(folder):
@@ -130,9 +126,7 @@ def test_evaluate_of_a_runs_folder_names_its_checkpoints(tiny_opts):
 def test_a_damaged_checkpoint_folder_is_refused(tiny_opts, key, use):
     summary = train(load_config(None, tiny_opts()))
     [state] = summary.folder.glob("checkpoints/step-00000010/*.safetensors")
-    damaged = bytearray(state.read_bytes())
-    damaged[-1] ^= 1
-    state.write_bytes(damaged)
+    flip_bit(state)
 
     with pytest.raises(UserError, match=r"\.safetensors has another SHA-256"):
         use(load_config(None, tiny_opts(MODEL__NAME="other", **{key: str(state.parent)})))
@@ -229,9 +223,9 @@ def test_frozen_stages_do_not_move_and_have_no_optimizer_state(tiny_opts):
 def test_every_kind_of_run_trains(tiny_opts, changes):
     summary = train(load_config(None, tiny_opts(**changes)))
 
-    losses = [record["loss"] for record in records(summary.folder, "train")]
-    assert len(losses) == 10
-    assert all(loss is not None and loss < 10 for loss in losses)
+    found = losses(summary.folder)
+    assert len(found) == 10
+    assert all(loss is not None and loss < 10 for loss in found)
     first, last = (read_state(path) for path in steps(summary.folder))
     assert all(not torch.equal(first[name], last[name]) for name in first if name.startswith("model."))
 
@@ -243,9 +237,9 @@ def test_accumulation_with_a_ragged_tail_gives_the_same_losses(tiny_opts):
     whole = train(load_config(None, tiny_opts(**plain, DATA__BATCH_SIZE=8)))
     ragged = train(load_config(None, tiny_opts(**plain, DATA__BATCH_SIZE=3, MODEL__NAME="ragged")))
 
-    expected = [record["loss"] for record in records(whole.folder, "train")]
-    losses = [record["loss"] for record in records(ragged.folder, "train")]
-    assert losses == pytest.approx(expected, rel=1e-5)  # float32, other order of summation
+    assert losses(ragged.folder) == pytest.approx(
+        losses(whole.folder), rel=1e-5
+    )  # float32, other order of summation
 
 
 @pytest.mark.parametrize("save_steps", [0, 1])

@@ -1,9 +1,8 @@
 """The engine on a CUDA device."""
 
-import json
-
 import pytest
 import torch
+from run_records import losses
 
 import swin_train.engine.epoch
 from swin_train import evaluate, load_config, train
@@ -26,13 +25,12 @@ def test_a_run_trains_and_evaluates(tiny_opts, precision):
 
 
 def test_float32_losses_are_those_of_the_cpu(tiny_opts):
-    losses = []
+    found = []
     for device in ("cpu", "cuda"):
         folder = train(load_config(None, tiny_opts(DEVICE=device, AMP_DTYPE="fp32", TAG=device))).folder
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        losses.append([line["loss"] for line in lines if line["kind"] == "train"])
+        found.append(losses(folder))
 
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)  # TF32 convolutions, over 10 updates
+    assert found[1] == pytest.approx(found[0], rel=1e-3)  # TF32 convolutions, over 10 updates
 
 
 def test_a_healthy_step_does_not_wait_for_the_device(tiny_opts, monkeypatch):

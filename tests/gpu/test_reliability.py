@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from faults import dies_before
 from state_digest import newest_state, state_digest
 
 import swin_train.engine.epoch
@@ -18,25 +19,12 @@ pytestmark = [
 ON_CUDA = {"DEVICE": "cuda", "DETERMINISTIC": True, "TRAIN__EMA_DECAY": 0.9, "SAVE_STEPS": 2, "SAVE_KEEP": 20}
 
 
-class Stop(Exception):
-    """Stands for whatever ended the process."""
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_stopped_run_ends_bit_identical(tiny_opts, monkeypatch, precision):
+def test_a_stopped_run_ends_bit_identical(tiny_opts, precision):
     recipe = ON_CUDA | {"AMP_DTYPE": precision}
     undisturbed = train(load_config(None, tiny_opts(**recipe, TAG="undisturbed"))).folder
-    real = swin_train.engine.epoch.train_step
-
-    def dying(state: Any, *rest: Any, **named: Any) -> Any:
-        if state.step == 7:
-            raise Stop
-        return real(state, *rest, **named)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(swin_train.engine.epoch, "train_step", dying)
-        with pytest.raises(Stop):
-            train(load_config(None, tiny_opts(**recipe)))
+    with dies_before(8):
+        train(load_config(None, tiny_opts(**recipe)))
     resumed = train(load_config(None, tiny_opts(**recipe))).folder
 
     assert state_digest(newest_state(resumed)) == state_digest(newest_state(undisturbed))

@@ -1,0 +1,36 @@
+"""A run of a few seconds, what it is without a fault, and where it lies."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ranks import Ranks, check_statuses
+from state_digest import newest_state, state_digest
+
+RECIPE = {"SAVE_STEPS": 3, "SAVE_ASYNC": False, "TRAIN__EPOCHS": 3, "TRAIN__EMA_DECAY": 0.9}  # 15 updates
+
+
+@pytest.fixture
+def opts(several_opts: Callable) -> Callable[..., list[str]]:
+    """Gives the arguments of the run, changed as asked."""
+    return lambda **changes: several_opts(**RECIPE | changes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[[str], Path]:
+    """Gives the folder of the run with a tag."""
+    return lambda tag: tmp_path / "output/tiny" / tag
+
+
+@pytest.fixture(scope="session")
+def _kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def undisturbed(opts: Callable, ranks: Ranks, _kept: Path) -> str:
+    """The digest of the last state of a run that nothing happened to; the run is made once."""
+    run = _kept / "tiny/undisturbed"
+    if not run.exists():
+        check_statuses(ranks.run(2, opts(OUTPUT=str(_kept), TAG="undisturbed")), 0, 0)
+    return state_digest(newest_state(run))
