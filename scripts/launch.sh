@@ -141,16 +141,20 @@ old=$(cat "$exit_file" 2>/dev/null || true) # of an earlier launch
 
 status=
 reason=
+weight=
 final=
-read_exit_file() { # set status and reason; fail while no rank of this launch has told them
-    local text status_is='"status": *([0-9]+)' reason_is='"reason": *"(([^"\]|\\.)*)"'
+read_exit_file() { # set status, reason and weight; fail while no rank of this launch has told them
+    local text status_is='"status": *([0-9]+)' reason_is='"reason": *"(([^"\]|\\.)*)"' weight_is='"weight": *([0-9])'
     text=$(cat "$exit_file" 2>/dev/null) && [[ $text != "$old" && $text =~ $status_is ]] || return 1
     status=${BASH_REMATCH[1]}
     reason=
     if [[ $text =~ $reason_is ]]; then reason=${BASH_REMATCH[1]//\\\"/\"}; fi
+    weight=2
+    if [[ $text =~ $weight_is ]]; then weight=${BASH_REMATCH[1]}; fi
 }
 
 is_final() { # whether processes that ended with $status must not be started again
+    ((weight != 1)) || return 1 # torchrun stops all when it misses one, and may start them again
     case $status in
         2 | 3 | 4 | 5 | 28 | 130) return 0 ;;
         143) ((fewest == most)) ;; # where nodes may come and go, those that are left go on
@@ -203,6 +207,10 @@ if [[ -n $given && -z $final ]] && ((most > 1)); then
     done
 fi
 if [[ -n $final ]] || read_exit_file; then
+    if ((weight == 1)) && [[ -z $passed ]]; then # nobody asked for it here
+        status=1
+        reason="torchrun stopped the processes before the first update; it says above which one it missed"
+    fi
     say "the run ended with status $status: $reason"
     exit "$status"
 fi

@@ -6,6 +6,8 @@
 
 import errno
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from swin_train.redact import redacted
 
@@ -62,6 +64,27 @@ class Stopped(UserError):
     def __init__(self, message: str, exit_status: int, *, is_agreed: bool) -> None:
         super().__init__(message)
         self.exit_status, self.is_agreed = exit_status, is_agreed
+
+
+def told(error: BaseException) -> dict[str, Any]:
+    """Return, as JSON, what other processes are told of an error; see ``as_told``."""
+    explained = as_user_error(error)
+    if explained is None:
+        explained = PeerLost(f"another process: {type(error).__name__}: {error}")
+    return {"kind": type(explained).__name__, "text": str(explained), "status": explained.exit_status}
+
+
+def as_told(content: Mapping[str, Any]) -> UserError:
+    """Return the error that ends this process because of what another was ended by, as ``told`` told it.
+
+    It has the same message and status; of what only a traceback explains, which that process shows, this one is lost.
+    """
+    if content["kind"] == Stopped.__name__:
+        return Stopped(content["text"], content["status"], is_agreed=False)
+    kinds = {kind.__name__: kind for kind in (NumericsError, DataError, StorageError, LockLost, PeerLost)}
+    error = kinds.get(content["kind"], UserError)(content["text"])
+    error.exit_status = content["status"]
+    return error
 
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)

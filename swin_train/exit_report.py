@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from swin_train.errors import INTERRUPTED, LockLost, PeerLost, UserError, as_user_error
+from swin_train.errors import INTERRUPTED, LockLost, PeerLost, Stopped, UserError, as_user_error
 from swin_train.redact import redacted
 
 EXIT_FILE = (
@@ -46,7 +46,7 @@ def report_exit(path: Path, error: BaseException | None, *, step: int | None = N
         "rank": int(os.environ.get("RANK") or 0),
         "host": socket.gethostname(),
         "step": step,
-        "is_cause": not isinstance(explained, PeerLost | LockLost),
+        "weight": _weight(explained),
         "launch": _launch(),
         "owner": owner,
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -78,6 +78,15 @@ def _reason(error: BaseException | None, explained: UserError | None) -> str:
     return str(explained) if explained is not None else redacted(f"{type(error).__name__}: {error}")
 
 
+def _weight(explained: UserError | None) -> int:
+    """How surely this is why the run ended: 2 the reason; 1 a signal that came to one process, as torchrun sends them
+    to all when it misses one; 0 what follows from the end of another process."""
+    if isinstance(explained, PeerLost | LockLost):
+        return 0
+    is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    return 1 if isinstance(explained, Stopped) and not explained.is_agreed and not is_alone else 2
+
+
 def _launch() -> str:
     """Which start of the processes of this machine it is."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
@@ -94,6 +103,6 @@ def _is_told(path: Path, report: dict[str, Any]) -> bool:
             return told["owner"] > report["owner"]
         # The number of the owner is new at every start; where nobody counted them, the launcher's names tell.
         is_same = report["owner"] > 0 or told["launch"] == report["launch"]
-        return is_same and (told["is_cause"] or not report["is_cause"])
+        return is_same and told["weight"] >= report["weight"]
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from swin_train.distributed.channel import Channel
 from swin_train.distributed.parallelize import own_part
-from swin_train.distributed.runtime import Runtime
 from swin_train.errors import NumericsError
 
 # Two's complement of 64-bit constants of splitmix64; int64 products and sums wrap.
@@ -36,21 +36,21 @@ def _spread(values: Tensor, bits: int) -> Tensor:
     return values ^ unsigned
 
 
-def check_agreement(tensors: Iterable[Tensor], copy: int, runtime: Runtime, when: str) -> None:
+def check_agreement(tensors: Iterable[Tensor], copy: int, channel: Channel, when: str) -> None:
     """Compare the tensors of processes that should hold the same; all processes call this together.
 
     Args:
         tensors: that this process holds.
         copy: processes of another number of theirs hold other parts.
-        runtime: of this process.
+        channel: to compare over.
         when: for the message, such as "update 1000".
 
     Raises:
         NumericsError: in every process, naming those that differ from most of their kind.
     """
-    if runtime.world_size == 1:
+    if channel.world_size == 1:
         return
-    hashes = runtime.files.gather([copy, hash_tensors(tensors)])
+    hashes = channel.gather([copy, hash_tensors(tensors)])
     for part in sorted({part for part, _ in hashes}):
         ranks = {rank: value for rank, (held, value) in enumerate(hashes) if held == part}
         [(usual, count), *others] = Counter(ranks.values()).most_common()

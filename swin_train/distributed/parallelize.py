@@ -75,7 +75,7 @@ def choose_spread(cfg: Config, runtime: Runtime, compute_dtype: torch.dtype | No
         )
     if dist.STRATEGY == "fsdp":
         return Spread(device, init_device_mesh(device.type, (world_size,)), False, *dtypes)
-    shard_size = dist.SHARD_SIZE or runtime.local_world_size
+    shard_size = dist.SHARD_SIZE or _of_each_machine(runtime)
     if world_size % shard_size:
         raise UserError(
             f"DIST.SHARD_SIZE: {world_size} processes cannot be divided into groups of {shard_size}; choose a divisor "
@@ -86,6 +86,17 @@ def choose_spread(cfg: Config, runtime: Runtime, compute_dtype: torch.dtype | No
     for dimension in range(mesh.ndim):  # its groups would wait for as long as torch finds right
         set_timeout(mesh.get_group(dimension), dist.TIMEOUT_S)
     return Spread(device, mesh, False, *dtypes)
+
+
+def _of_each_machine(runtime: Runtime) -> int:
+    """Return the number of processes of a machine; all of them call this together."""
+    sizes = sorted(set(runtime.files.gather(runtime.local_world_size)))
+    if len(sizes) > 1:
+        raise UserError(
+            f"DIST.SHARD_SIZE is 0, but the machines have {' and '.join(map(str, sizes))} processes; give the number "
+            f"of processes that share a model, a divisor of {runtime.world_size}"
+        )
+    return sizes[0]
 
 
 def set_timeout(group: ProcessGroup, seconds: float) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from swin_train.distributed.channel import Channel
 from swin_train.distributed.roll_call import RollCall
-from swin_train.errors import UserError
+from swin_train.errors import as_told, told
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Runtime:
         """Do ``work`` in the main process alone and give its JSON value to all.
 
         Raises:
-            UserError: in the other processes, where ``work`` raised anything in the main process, so that
-                all of them end with the same message and none is left waiting.
+            UserError: in the other processes, of the kind, message and status of what ``work`` raised in the main
+                process, so that none is left waiting; PeerLost where that was no UserError.
         """
         if self.world_size == 1:
             return work()
@@ -69,12 +69,9 @@ class Runtime:
             try:
                 answer = {"value": work()}
             except Exception as error:
-                status = error.exit_status if isinstance(error, UserError) else 1
-                self.files.from_main({"error": str(error) or repr(error), "status": status})
+                self.files.from_main({"error": told(error)})
                 raise
         answer = self.files.from_main(answer)
         if "error" in answer:
-            failure = UserError(answer["error"])
-            failure.exit_status = answer["status"]
-            raise failure
+            raise as_told(answer["error"])
         return answer["value"]

@@ -16,9 +16,9 @@ _WATCHED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 class StopSignals:
     """Notes SIGTERM, SIGUSR1 (which schedulers send before a time limit) and SIGINT (Ctrl-C).
 
-    Until ``defer`` is called there is nothing to save, and a signal ends the run at once. A second Ctrl-C does so
-    without saving; a second SIGTERM changes nothing. Outside of the main thread, which alone may handle signals, none
-    is noted.
+    Until ``defer`` is called there is nothing to save, and the first signal ends the run at once. A second Ctrl-C does
+    so without saving; a second SIGTERM changes nothing. Outside of the main thread, which alone may handle signals,
+    none is noted.
     """
 
     def __init__(self) -> None:
@@ -39,15 +39,15 @@ class StopSignals:
         return 2 if signal.SIGINT in self._received else 1
 
     def defer(self) -> None:
-        """From now on only note what comes; whoever trains polls ``urgency``."""
+        """From now on only note what comes: whoever trains polls ``urgency``, and whoever ends is not disturbed."""
         self._is_deferred = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        is_again = number == signal.SIGINT and signal.SIGINT in self._received
+        before = list(self._received)
         self._received.append(number)
-        if is_again:
+        if number == signal.SIGINT and signal.SIGINT in before:
             raise KeyboardInterrupt
-        if not self._is_deferred:
+        if not self._is_deferred and not before:
             what = "before the first update; nothing was lost"
             raise stopped(2 if number == signal.SIGINT else 1, what, is_agreed=False)
 

@@ -119,7 +119,7 @@ class Checkpointer:
     def go_back(self, state: TrainState, step: int) -> None:
         """Put ``state`` where the saved one of ``step`` updates was, which ``newest_before`` returned."""
         self._read(step_folder(self._folder.checkpoints, step), state)
-        self._on_disk = state.step, state.evaluated
+        self._on_disk = None  # what the run remembers of having gone back is not in it
 
     @property
     def is_due(self) -> bool:
@@ -179,16 +179,17 @@ class Checkpointer:
         tensors = whole_on_main(state.weights()[kind].state_dict(), self._runtime)
 
         def write() -> None:
-            self._folder.check_owner()
-            write_weights(path, tensors, header)
+            try:
+                self._folder.check_owner()
+                write_weights(path, tensors, header)
+            except OSError as error:  # as of a file system that does not answer for a while
+                raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
 
         try:
             self._runtime.from_main(write)
-        except UserError as error:
-            if error.exit_status != StorageError.exit_status:
-                raise
+        except StorageError as error:
             self._weight_failures += 1
-            self._judge(StorageError(str(error)), self._weight_failures)
+            self._judge(error, self._weight_failures)
             logger.warning("%s", error)
             return False
         self._weight_failures = 0

@@ -17,8 +17,9 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from swin_train.distributed.channel import Channel
 from swin_train.engine.migrations import SCHEMA
-from swin_train.errors import PeerLost, StorageError, UserError
-from swin_train.weights.manifest import DamagedFolder, entry, verify_folder, write_manifest
+from swin_train.engine.step_folders import is_whole
+from swin_train.errors import PeerLost, StorageError, UserError, as_told, told
+from swin_train.weights.manifest import entry, write_manifest
 from swin_train.weights.stored_tensors import files_of, store_tensors
 from swin_train.weights.write import flush_to_disk
 
@@ -89,16 +90,12 @@ def _agreed(channel: Channel, work: Callable[[], Any]) -> list[Any]:
         raise
     except UserError as error:
         failure = error
-    told = {"text": str(failure), "status": failure.exit_status} if failure else None
-    answers = channel.gather([told, result])
+    answers = channel.gather([told(failure) if failure else None, result])
     if failure is not None:
         raise failure
     for other, _ in answers:
         if other is not None:
-            error_type = StorageError if other["status"] == StorageError.exit_status else UserError
-            raised = error_type(other["text"])
-            raised.exit_status = other["status"]
-            raise raised
+            raise as_told(other)
     return [answer for _, answer in answers]
 
 
@@ -171,15 +168,7 @@ def sweep(parent: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for folder in sorted(parent.glob(".trash-*")):
         given_way = folder.with_name(_OF_TRASH.sub(r"\1", folder.name))
-        if not given_way.exists() and _is_whole(folder):
+        if not given_way.exists() and is_whole(folder, is_said=False):
             folder.rename(given_way)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        verify_folder(folder)
-    except DamagedFolder:
-        return False
-    return True

@@ -11,6 +11,7 @@ from typing import IO
 
 from swin_train.distributed import Runtime
 from swin_train.distributed.launcher import ending_with_launcher
+from swin_train.distributed.signals import StopSignals
 from swin_train.engine.run_folder import EXIT_NAME, RunFolder
 from swin_train.errors import LockLost, PeerLost, UserError, as_user_error
 from swin_train.exit_report import exit_status, report_exit
@@ -32,8 +33,9 @@ class Ending:
         step: updates made, for the report; kept up to date by whoever trains.
     """
 
-    def __init__(self, folder: RunFolder, runtime: Runtime, timeout_s: float) -> None:
+    def __init__(self, folder: RunFolder, runtime: Runtime, signals: StopSignals, timeout_s: float) -> None:
         self.step: int | None = None
+        self._signals = signals
         self._folder, self._owner = folder.path, folder.owner
         self._runtime, self._timeout_s = runtime, timeout_s
         self._path = folder.path / "ranks" / f"rank-{runtime.rank}.txt"
@@ -74,6 +76,7 @@ class Ending:
             with ending_with_launcher(self._runtime.launcher, self._end_at_once):
                 yield self
         except BaseException as error:
+            self._signals.defer()  # torchrun sends SIGTERM as soon as it misses a process, and would cut this short
             explained = as_user_error(error)
             ending = self._named(explained) if isinstance(explained, PeerLost) else error
             self._report(ending, is_explained=explained is not None)
@@ -85,9 +88,10 @@ class Ending:
                 self._write(None)
         finally:
             if self._file is not None:
-                self._file.close()
-                if not self._path.stat().st_size:
-                    self._path.unlink()
+                with suppress(OSError):  # it may be in the hands of a later launch already
+                    self._file.close()
+                    if not self._path.stat().st_size:
+                        self._path.unlink()
 
     def _named(self, lost: PeerLost) -> PeerLost:
         roll_call = self._runtime.roll_call
@@ -108,7 +112,7 @@ class Ending:
             roll_call.answer(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         if not isinstance(error, UserError):  # those are printed
             logger.error(
-                "rank %d ends after update %s: %s", rank, self.step or 0, error or type(error).__name__
+                "rank %d ends after update %s: %s", rank, self.step or 0, str(error) or type(error).__name__
             )
         self._write(error)
 

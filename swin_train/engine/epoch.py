@@ -1,7 +1,6 @@
 """One epoch of training: batches in, updates and records out."""
 
 import math
-import resource
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import torch
 from swin_train.data.draws import Stream, key
 from swin_train.data.loader import Batch
 from swin_train.distributed.agreement import check_agreement
+from swin_train.engine.host_memory import peak_memory
 from swin_train.engine.run import Run
 from swin_train.engine.state import seed_library_generators
 from swin_train.engine.step import StepResult, train_step
@@ -51,7 +51,9 @@ def train_epoch(run: Run) -> None:
         elif state.step % _LOOK_EVERY == 0:
             face_bad_steps(run)
         if cfg.DIST.CHECK_EVERY and state.step % cfg.DIST.CHECK_EVERY == 0:
-            check_agreement(state.tensors().values(), run.spread.part, run.runtime, f"update {state.step}")
+            check_agreement(
+                state.tensors().values(), run.spread.part, run.runtime.steps, f"update {state.step}"
+            )
         if urgency:
             run.obey(urgency)
         if is_saved:
@@ -138,4 +140,4 @@ def _memory_mb(device: torch.device) -> float:
     """Return the peak memory in MiB: of the device on CUDA, of the process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return peak_memory() / 2**20

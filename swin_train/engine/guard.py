@@ -38,7 +38,6 @@ class StepGuard:
         self._norms: Tensor | None = None
         self._scale: Tensor | None = None
         self.recent: list[tuple[int, int]] = []  # (update, number left out up to it) of the last 1,000
-        self.total = 0
 
     def judge(self, norms: Tensor, total: Tensor, step: int, scale: Tensor) -> Tensor:
         """Return whether an update must be left out, bool [].
@@ -67,7 +66,6 @@ class StepGuard:
             return None
         found = BadSteps(count, int(self._last), self._norms.tolist(), self._scale.item())
         self._count = self._last = self._norms = self._scale = None
-        self.total += count
         self.recent.append((found.last, count))
         self.num_recent(found.last)  # forgets older ones
         return found
@@ -79,10 +77,9 @@ class StepGuard:
 
     def numbers(self) -> dict[str, Any]:
         """What has to be saved."""
-        return {"total": self.total, "recent": self.recent}
+        return {"recent": self.recent}
 
     def restore(self, numbers: dict[str, Any]) -> None:
         """Take over what was saved."""
-        self.total = numbers["total"]
         self.recent = [(last, count) for last, count in numbers["recent"]]
         self._count = None

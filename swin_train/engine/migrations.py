@@ -27,7 +27,7 @@ def _from_1(content: Content) -> Content:
         "best": state["best"],
         "best_step": 0,
         "loss_scale": {"scale": scaler["scale"], "good_steps": scaler["_growth_tracker"]} if scaler else {},
-        "guard": {"total": 0, "recent": []},
+        "guard": {"recent": []},
         "spikes": {"losses": [], "left_out": [], "kept": [], "num_rollbacks": 0},
         "optimizer": state["optimizer"],
     }

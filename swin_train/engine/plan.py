@@ -95,14 +95,7 @@ def make_plan(
     global_batch = _global_batch(cfg, world_size, recorded)
     rank_batch = max(1, global_batch // world_size)
     micro_batch = min(cfg.DATA.BATCH_SIZE, rank_batch)
-    mix_group = 0
-    if cfg.AUG.is_mixing:
-        mix_group = (recorded or {}).get("mix_group") or cfg.AUG.MIX_GROUP or micro_batch
-    if recorded is not None and cfg.AUG.is_mixing and cfg.AUG.MIX_GROUP not in (0, mix_group):
-        raise UserError(
-            f"AUG.MIX_GROUP is {cfg.AUG.MIX_GROUP}, but the run that is resumed was started with groups of {mix_group}"
-            f"; leave the key out, or start a new run under another TAG"
-        )
+    mix_group = _mix_group(cfg, micro_batch, recorded) if cfg.AUG.is_mixing else 0
     _check_batch(global_batch, world_size, mix_group, is_recorded=recorded is not None)
     _check_groups(cfg, micro_batch, mix_group, is_recorded=recorded is not None)
     _check_images(cfg, num_images, global_batch, world_size)
@@ -147,6 +140,17 @@ def _global_batch(cfg: Config, world_size: int, recorded: Mapping[str, Any] | No
             f"out, or start a new run under another TAG"
         )
     return int(recorded["global_batch"])
+
+
+def _mix_group(cfg: Config, micro_batch: int, recorded: Mapping[str, Any] | None) -> int:
+    wanted = cfg.AUG.MIX_GROUP
+    mix_group: int = (recorded or {}).get("mix_group") or wanted or micro_batch
+    if recorded is not None and wanted not in (0, mix_group):
+        raise UserError(
+            f"AUG.MIX_GROUP is {wanted}, but the run that is resumed was started with groups of {mix_group}"
+            f"; leave the key out, or start a new run under another TAG"
+        )
+    return mix_group
 
 
 def _check_batch(global_batch: int, world_size: int, mix_group: int, *, is_recorded: bool) -> None:

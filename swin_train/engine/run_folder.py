@@ -16,15 +16,14 @@ import torchvision
 import swin_train
 from swin_train.config import Config, dump, output_dir, to_dict
 from swin_train.distributed import Runtime
+from swin_train.engine.every_machine import machines_without
 from swin_train.errors import LockLost, UserError
 from swin_train.redact import redacted_values
-from swin_train.weights.write import flush_to_disk
+from swin_train.weights.write import flush_to_disk, write_text
 
 EXIT_NAME = "exit.json"  # why the last launch ended
 
-
 _LOOK_EVERY_S = 0.5
-_SEEN_WITHIN_S = 10.0  # a network file system may show a new file a little later
 _MOST_BYTES = 4096  # of run.lock
 
 
@@ -68,7 +67,7 @@ class RunFolder:
             facts: what was resolved.
             step: updates made before this launch; ``run.json`` remembers every launch.
         """
-        (self.path / "config.yaml").write_text(dump(cfg), encoding="utf-8")
+        write_text(self.path / "config.yaml", dump(cfg))
         launch = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "step": step,
@@ -80,7 +79,7 @@ class RunFolder:
         }
         path = self.path / "run.json"
         launches = [*_launches(path), launch]
-        path.write_text(json.dumps({"launches": launches, **facts, "config": to_dict(cfg)}, indent=1))
+        write_text(path, json.dumps({"launches": launches, **facts, "config": to_dict(cfg)}, indent=1))
 
     def check_owner(self) -> None:
         """Make sure, in the main process, that no other launch has taken the folder over.
@@ -116,7 +115,7 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Delete the exit report of the launch before, and the files that a kill left half written."""
-        left = [self.path / EXIT_NAME, *self.path.glob(".probe-*"), *self.path.glob(f".{EXIT_NAME}.tmp-*")]
+        left = [self.path / EXIT_NAME, *self.path.glob(".probe-*"), *self.path.glob(".*.tmp-*")]
         for path in (*left, *self.weights.glob(".*.tmp-*")):
             path.unlink(missing_ok=True)
 
@@ -126,30 +125,20 @@ class RunFolder:
         Raises:
             UserError: in every process, naming the machines that do not.
         """
-        if runtime.world_size == runtime.local_world_size:
-            return
-        blind = ""
-        if runtime.local_rank == 0 and not runtime.is_main and not self._is_seen():
-            blind = platform.node()
-        blind_ones = sorted(filter(None, runtime.files.gather(blind)))
-        if blind_ones:
+        blind = machines_without(self._is_seen, runtime)
+        if blind:
             raise UserError(
-                f"OUTPUT: {self.path} is not on {', '.join(blind_ones)} what it is on the first machine; name a folder "
+                f"OUTPUT: {self.path} is not on {', '.join(blind)} what it is on the first machine; name a folder "
                 f"with --output that all machines share"
             )
 
     def _is_seen(self) -> bool:
-        """Whether the lock of the main process is here, or comes to be seen within some seconds."""
-        deadline = time.monotonic() + _SEEN_WITHIN_S
-        while time.monotonic() < deadline:
-            try:
-                holder = json.loads((self.path / "run.lock").read_text(encoding="utf-8"))
-                if holder["owner"] == self.owner:
-                    return True
-            except (OSError, ValueError, KeyError, TypeError):
-                pass
-            time.sleep(_LOOK_EVERY_S)
-        return False
+        """Whether the lock of the main process is here."""
+        try:
+            holder = json.loads((self.path / "run.lock").read_text(encoding="utf-8"))
+            return bool(holder["owner"] == self.owner)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _acquire(self, lock: IO[str]) -> None:
         """Lock the file; of a process of the same job, which torchrun has replaced, wait for the end."""

@@ -1,21 +1,18 @@
 """Which training state a launch goes on from: the main process chooses, and every machine looks whether it is whole."""
 
 import logging
-import platform
-import time
 from functools import partial
 from pathlib import Path
 
 from swin_train.config import Config
 from swin_train.distributed import Runtime
 from swin_train.engine.commit import free_name, sweep
+from swin_train.engine.every_machine import machines_without
 from swin_train.engine.step_folders import is_whole, named_state, newest_whole, step_folders
 from swin_train.errors import UserError
 from swin_train.weights.download import is_url
 
 logger = logging.getLogger(__name__)
-
-_SEEN_WITHIN_S = 10.0
 
 
 def find_source(cfg: Config, checkpoints: Path, runtime: Runtime) -> Path | None:
@@ -33,9 +30,9 @@ def find_source(cfg: Config, checkpoints: Path, runtime: Runtime) -> Path | None
     """
     chosen = runtime.from_main(partial(_choose, cfg, checkpoints))
     refused: list[str] = []
-    while chosen is not None and (where := _damaged_where(Path(chosen), runtime)):
+    while chosen is not None and (where := machines_without(partial(is_whole, Path(chosen)), runtime)):
         refused.append(chosen)
-        chosen = runtime.from_main(partial(_choose_older, refused, where))
+        chosen = runtime.from_main(partial(_choose_older, refused, ", ".join(where)))
     if runtime.is_main and chosen is not None and Path(chosen).parent == checkpoints:
         for newer in step_folders(checkpoints):  # damaged: out of the way of those that come
             if newer.name > Path(chosen).name:
@@ -70,22 +67,6 @@ def _choose(cfg: Config, checkpoints: Path) -> str | None:
             f"start from its weights with --pretrained {cfg.MODEL.RESUME}"
         )
     return str(named_state(Path(cfg.MODEL.RESUME)))
-
-
-def _damaged_where(folder: Path, runtime: Runtime) -> str:
-    """Have each other machine look at a state, and return the names of those that do not see it whole.
-
-    A network file system may show a new folder a little later.
-    """
-    if runtime.world_size == runtime.local_world_size:
-        return ""
-    is_damaged = False
-    if runtime.local_rank == 0 and not runtime.is_main:
-        deadline = time.monotonic() + _SEEN_WITHIN_S
-        while (is_damaged := not is_whole(folder)) and time.monotonic() < deadline:
-            time.sleep(1)
-    told = runtime.files.gather(platform.node() if is_damaged else "")
-    return ", ".join(sorted({machine for machine in told if machine}))
 
 
 def _choose_older(refused: list[str], where: str) -> str:

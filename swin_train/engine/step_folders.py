@@ -53,12 +53,13 @@ def read_train_json(folder: Path) -> dict[str, Any]:
     return migrate(content)
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether the files of a training state are those of its manifest; says so when they are not."""
+def is_whole(folder: Path, *, is_said: bool = True) -> bool:
+    """Whether the files of a training state are those of its manifest; where they are not, says so if asked to."""
     try:
         verify_folder(folder)
     except DamagedFolder as damage:
-        logger.warning("checkpoint passed over: %s", damage)
+        if is_said:
+            logger.warning("checkpoint passed over: %s", damage)
         return False
     return True
 

@@ -68,7 +68,7 @@ def train(cfg: Config) -> Summary:
         launch(cfg) as runtime,
         RunFolder(cfg, runtime) as folder,
         Recorder(folder.path, runtime.is_main) as recorder,
-        Ending(folder, runtime, cfg.DIST.TIMEOUT_S).reported() as ending,
+        Ending(folder, runtime, signals, cfg.DIST.TIMEOUT_S).reported() as ending,
         reported_worker_losses(),
         Checkpointer(cfg, folder, runtime) as checkpoints,
         ending.watched(),
@@ -110,6 +110,7 @@ def _make_run(
     spread = choose_spread(cfg, runtime, precision.dtype)
     state = _build_state(cfg, task, plan, precision, spread, runtime, is_new=checkpoints.source is None)
     checkpoints.resume(state)  # last: everything that is restored exists now
+    ending.step = state.step
     if state.finished:
         logger.info("nothing is left to train: raise TRAIN.EPOCHS (%d), or choose another TAG", plan.epochs)
     elif runtime.is_main:
@@ -168,7 +169,7 @@ def _build_state(
     freeze(model, cfg.TRAIN.FREEZE)
     model.to(precision.parameter_dtype)
     runtime.files.meet()  # who found the images and the weights first waits for the others
-    check_agreement(model.state_dict().values(), 0, runtime, "at the start")
+    check_agreement(model.state_dict().values(), 0, runtime.files, "at the start")
     ema = ModelEmaV3(model, decay=cfg.TRAIN.EMA_DECAY) if cfg.TRAIN.EMA_DECAY else None
     wrapped = parallelize(model, spread)  # which moves the model itself
     if ema is not None:

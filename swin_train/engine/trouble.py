@@ -118,8 +118,8 @@ def face_spikes(run: Run, losses: Mapping[int, float]) -> bool:
     step, why = found
     run.ending.pause()  # for looking through checkpoints
     before = run.checkpoints.newest_before(step)
-    if before is not None and before not in spikes.kept:
-        spikes.kept.append(before)
+    if before is not None:
+        spikes.keep(before)
     logger.warning(
         "update %d: the loss jumped (%s); %s",
         step,

@@ -59,7 +59,7 @@ def _reader(folder: Path) -> HuggingFaceStorageReader:
 
 
 def store_tensors(folder: Path, tensors: Mapping[str, Tensor], group: dist.ProcessGroup | None) -> None:
-    """Write tensors into ``folder``, every value once, each process what it holds; none are fsynced.
+    """Write tensors into ``folder``, every value once, each process what it holds; the caller makes them durable.
 
     Args:
         folder: exists, is empty, and is the same for all processes.
@@ -73,6 +73,10 @@ def store_tensors(folder: Path, tensors: Mapping[str, Tensor], group: dist.Proce
     writer = HuggingFaceStorageWriter(
         str(folder), fqn_to_index_mapping=_files(tensors), thread_count=1, save_distributed=True
     )
+    writer.sync_files = False
+    # Else it copies ahead from the current CUDA device, though these tensors are on the host; and in a thread of its
+    # own that is the first one, for all processes of a machine.
+    writer.per_thread_copy_ahead = 0
     dcp.save(dict(tensors), storage_writer=writer, process_group=group, no_dist=group is None)
 
 

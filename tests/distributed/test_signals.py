@@ -130,6 +130,8 @@ def test_a_signal_to_one_process_before_the_first_update_ends_all(
     results = ranks.run(2, opts(TAG="early"), prelude=prelude, timeout=30)
 
     check_statuses(results, 1, 143)
+    report = exit_report(folder("early"))
+    assert (report["status"], report["rank"], report["weight"]) == (143, 1, 1)
     assert (
         "rank 1: Stopped: stopped by a signal (SIGTERM or SIGUSR1) before the first update"
         in results[0].stderr

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from agents import Agents, on_one_machine, on_two_machines, two_machines
-from ranks import clean_environment, free_port
+from ranks import check_statuses, clean_environment, free_port
+from run_records import exit_report, losses
 from state_digest import newest_state, state_digest
 
 RECIPE = {  # 20 updates
@@ -23,7 +24,8 @@ RECIPE = {  # 20 updates
     "DIST__TIMEOUT_S": 4.0,
 }
 SLOW = "import faults; faults.slow(0.2)\n"
-LAUNCH = Path(__file__).resolve().parents[2] / "scripts/launch.sh"
+TESTS = Path(__file__).resolve().parents[1]
+LAUNCH = TESTS.parent / "scripts/launch.sh"
 
 
 @pytest.fixture
@@ -55,17 +57,8 @@ def undisturbed(several_opts, ranks, kept):
     run = kept / "tiny/undisturbed"
     if not run.exists():
         results = ranks.run(2, several_opts(**RECIPE, OUTPUT=str(kept), TAG="undisturbed"))
-        assert [result.status for result in results] == [0, 0], results[0].stderr
+        check_statuses(results, 0, 0)
     return run
-
-
-def losses(run: Path) -> list[float]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [record["loss"] for record in lines if record["kind"] == "train"]
-
-
-def exit_report(run: Path) -> dict[str, object]:
-    return json.loads((run / "exit.json").read_text())
 
 
 def holder(run: Path) -> int:
@@ -128,7 +121,7 @@ def test_a_signal_to_torchrun_or_a_rank_saves_and_the_next_launch_ends_bit_ident
     assert report["status"] == 143
     assert newest_state(run).name == f"step-{report['step']:08d}"
     results = ranks.run(2, several_opts(**RECIPE, TAG="ended"))
-    assert [result.status for result in results] == [0, 0]
+    check_statuses(results, 0, 0)
     assert launches(run) == [0, report["step"]]
     assert state_digest(newest_state(run)) == state_digest(newest_state(undisturbed))
 
@@ -226,10 +219,14 @@ def check_that_one_machine_ended_what_two_began(run: Path, undisturbed: Path) ->
 
 
 @contextlib.contextmanager
-def launched(arguments: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start two ranks by scripts/launch.sh."""
+def launched(arguments: Sequence[str], folder: Path, prelude: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Start two ranks by scripts/launch.sh; each runs ``prelude`` first, as Python does with a ``sitecustomize``."""
     command = [str(LAUNCH), "--nproc", "2", "--", *arguments]
     env = clean_environment() | {"PYTHON": sys.executable}
+    if prelude:
+        (folder / "site").mkdir()
+        (folder / "site/sitecustomize.py").write_text(f"import os\nif 'RANK' in os.environ:\n    {prelude}\n")
+        env["PYTHONPATH"] = os.pathsep.join(map(str, (folder / "site", TESTS, TESTS.parent)))
     with subprocess.Popen(command, env=env, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -250,6 +247,20 @@ def test_sigterm_to_launch_sh_ends_with_143(several_opts, tmp_path):
     assert process.returncode == 143, said
     assert exit_report(run)["status"] == 143
     assert "launch.sh: the run ended with status 143: stopped by a signal" in said
+
+
+def test_a_process_that_dies_before_the_first_update_is_torchruns_to_restart(several_opts, tmp_path):
+    """torchrun sends SIGTERM to the other one, which nobody asked to stop."""
+    killed = str(tmp_path / "killed")
+    fault = f"'swin_train.engine.train.make_plan', faults.kill(), rank=1, once={killed!r}"
+    brief = several_opts(**RECIPE | {"TRAIN__EPOCHS": 1, "TRAIN__WARMUP_EPOCHS": 0}, TAG="brief")
+    with launched(brief, tmp_path, f"import faults; faults.before_call({fault})") as process:
+        said = process.communicate(timeout=90)[1]
+
+    assert Path(killed).exists()
+    assert process.returncode == 0, said
+    assert launches(tmp_path / "output/tiny/brief") == [0]
+    assert exit_report(tmp_path / "output/tiny/brief")["status"] == 0
 
 
 def test_numbers_that_went_bad_end_launch_sh_with_4_and_are_not_tried_again(several_opts, tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import subprocess
@@ -9,10 +10,12 @@ import sys
 import threading
 
 import pytest
+from run_records import records
 
 import swin_train.engine.commit
 from swin_train import load_config, train
 from swin_train.config import output_dir
+from swin_train.engine.run_folder import RunFolder
 from swin_train.errors import StorageError, UserError
 from swin_train.weights.manifest import verify_folder
 
@@ -34,6 +37,23 @@ def test_a_failed_save_ends_the_run_and_leaves_older_checkpoints(tiny_opts, monk
     checkpoints = output_dir(cfg) / "checkpoints"
     assert [path.name for path in checkpoints.iterdir()] == ["step-00000005"]
     verify_folder(checkpoints / "step-00000005")
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])  # weights, a state, weights
+def test_a_file_system_that_does_not_answer_once_costs_no_run(tiny_opts, monkeypatch, call):
+    real = RunFolder.check_owner
+    calls = itertools.count(1)
+
+    def check_owner(folder):
+        if next(calls) == call:
+            raise OSError(errno.EIO, "Input/output error")
+        real(folder)
+
+    monkeypatch.setattr(RunFolder, "check_owner", check_owner)
+    folder = train(load_config(None, tiny_opts())).folder
+
+    assert (folder / "checkpoints/step-00000010").is_dir()
+    assert "Input/output error" in (folder / "log.txt").read_text()
 
 
 def test_damaged_checkpoints_ahead_never_cost_a_whole_one(tiny_opts):
@@ -105,9 +125,7 @@ def test_every_launch_is_remembered(tiny_opts):
 def test_the_newest_checkpoints_are_kept_and_the_best_and_those_that_shall_stay(tiny_opts, forever):
     folder = train(load_config(None, tiny_opts(TRAIN__EPOCHS=8, SAVE_KEEP=2, SAVE_FOREVER=forever))).folder
 
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    evaluations = [line for line in lines if line["kind"] == "val"]
-    best = max(evaluations, key=lambda line: line["top1"])["step"]  # the first of them
+    best = max(records(folder, "val"), key=lambda record: record["top1"])["step"]  # the first of them
     expected = {35, 40, best} | ({15, 30} if forever else set())
     kept = {path.name for path in (folder / "checkpoints").iterdir()}
     assert kept == {f"step-{step:08d}" for step in expected}

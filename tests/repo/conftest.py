@@ -56,6 +56,12 @@ esac
 """
 
 
+def _heed_signals() -> None:
+    """Heed what is ignored where the tests run in a shell's background or under nohup: bash cannot trap it then."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Stage:
     """A folder with the played programs, and what they saw."""
 
@@ -88,8 +94,7 @@ class Stage:
             env=environment,
             text=True,
             stderr=subprocess.PIPE,
-            # Ignored where the tests run in a shell's background, and bash cannot trap what it found ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=_heed_signals,  # noqa: PLW1509
         )
 
     def launch(self, *options: str, **changes: str) -> tuple[int, str]:
@@ -137,9 +142,10 @@ class Stage:
         (folder / "MANIFEST.json").write_text("{}")
 
     @staticmethod
-    def told(status: int, reason: str = "why") -> str:
+    def told(status: int, reason: str = "why", weight: int = 2) -> str:
         """Return what a rank that ends a run writes."""
-        return json.dumps({"status": status, "reason": reason, "rank": 0, "host": "h", "step": None})
+        report = {"status": status, "reason": reason, "rank": 0, "host": "h", "step": None, "weight": weight}
+        return json.dumps(report)
 
     @staticmethod
     def value(words: list[str], option: str) -> str:

@@ -230,6 +230,30 @@ def test_lost_processes_and_nodes_that_leave_are_torchruns_to_restart(stage, opt
     assert stage.signals() == ""
 
 
+def test_processes_that_torchrun_stopped_because_it_missed_one_are_its_to_restart(stage):
+    """They got SIGTERM before the first update, and cannot know from whom."""
+    told = stage.told(143, weight=1)
+    assert stage.launch(FAKE_TOLD=told, FAKE_SECONDS="1.5")[0] == 0
+    assert stage.signals() == ""
+
+    status, message = stage.launch(FAKE_TOLD=told + " ", FAKE_CODE="1")
+    assert status == 1
+    assert "status 1: torchrun stopped the processes before the first update; it says above which" in message
+
+
+def test_processes_that_were_stopped_before_the_first_update_as_asked(stage):
+    told = stage.told(143, weight=1)
+    with stage.launching(FAKE_TOLD_AT_END=told, FAKE_CODE="1", FAKE_SECONDS="60") as process:
+        stage.wait_until_running()
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate(timeout=60)[1]
+
+    assert (process.returncode, errors.splitlines()[-1]) == (
+        143,
+        "launch.sh: the run ended with status 143: why",
+    )
+
+
 def test_several_nodes_wait_for_the_one_that_tells(stage, tmp_path):
     """Where they see the same file, a launcher without the telling process ends with the run's status too."""
     given = tmp_path / "exit.json"

@@ -120,6 +120,32 @@ def test_what_only_follows_gives_way_to_its_cause(path: Path, attempt: Any) -> N
     assert (told(path)["reason"], told(path)["status"]) == ("the cause", 4)
 
 
+def test_a_signal_to_one_process_gives_way_to_a_cause_alone(path: Path, attempt: Any) -> None:
+    """Nobody need have asked: torchrun sends SIGTERM to all when it misses one."""
+    signalled = Stopped("by a signal", 143, is_agreed=False)
+    for error, status in (
+        (PeerLost("follows"), 1),
+        (signalled, 143),
+        (PeerLost("follows"), 143),
+        (DataError("cause"), 5),
+        (signalled, 5),
+    ):
+        attempt(0)
+        report_exit(path, error)
+        assert told(path)["status"] == status
+
+
+@pytest.mark.parametrize(("is_agreed", "world_size", "weight"), [(True, 2, 2), (False, 2, 1), (False, 1, 2)])
+def test_a_signal_is_the_reason_where_all_obey_it(
+    is_agreed: bool, world_size: int, weight: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(world_size))
+
+    report_exit(path, Stopped("by a signal", 143, is_agreed=is_agreed))
+
+    assert told(path)["weight"] == weight
+
+
 def test_what_follows_is_told_once(path: Path, attempt: Any) -> None:
     for rank in (1, 3):
         attempt(0, rank=rank)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from swin_train.distributed.agreement import check_agreement, hash_tensors
 from swin_train.distributed.channel import Channel
-from swin_train.distributed.runtime import Runtime
 from swin_train.errors import NumericsError
 
 _INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
@@ -76,6 +75,7 @@ class Said(Channel):
     """What the processes of a run say to each other, by rank: the part that each holds, and its hash."""
 
     def __init__(self, *said: list[int]) -> None:
+        super().__init__(world_size=len(said))
         object.__setattr__(self, "said", list(said))
 
     def gather(self, value: list[int]) -> list[list[int]]:  # type: ignore[override]
@@ -84,8 +84,7 @@ class Said(Channel):
 
 
 def check(weights: list[Tensor], copy: int, *said: list[int]) -> None:
-    runtime = Runtime(torch.device("cpu"), world_size=len(said), files=Said(*said))
-    check_agreement(weights, copy, runtime, "update 7")
+    check_agreement(weights, copy, Said(*said), "update 7")
 
 
 def test_processes_of_other_parts_need_not_agree() -> None:
@@ -114,4 +113,4 @@ def test_strays_are_named_and_where_nobody_knows_who_is_right_all_are() -> None:
 
 
 def test_one_process_agrees_with_itself() -> None:
-    check_agreement([torch.tensor([float("nan")])], 0, Runtime(torch.device("cpu")), "at the start")
+    check_agreement([torch.tensor([float("nan")])], 0, Channel(), "at the start")

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from swin_train.config import load_config
+from swin_train.distributed.channel import Channel
 from swin_train.distributed.parallelize import (
     choose_spread,
     gradient_sync,
@@ -41,6 +42,26 @@ def test_with_ddp_each_process_holds_all() -> None:
     )
 
     assert (spread.mesh, spread.is_alone, spread.reduce_dtype) == (None, False, torch.bfloat16)
+
+
+class Machines(Channel):
+    """Processes of machines of 4, 4 and 8."""
+
+    def gather(self, value: int) -> list[int]:
+        return [4] * 8 + [8] * 8
+
+
+def test_machines_of_unlike_sizes_have_no_size_of_a_machine() -> None:
+    """4 and 8 both divide 16: the processes would ask for other groups than each other."""
+    cfg = load_config(None, ["DIST.STRATEGY", "hsdp"])
+
+    with pytest.raises(UserError) as error:
+        choose_spread(cfg, Runtime(CPU, world_size=16, local_world_size=4, files=Machines()))
+
+    assert str(error.value) == (
+        "DIST.SHARD_SIZE is 0, but the machines have 4 and 8 processes; give the number of processes that share a "
+        "model, a divisor of 16"
+    )
 
 
 @pytest.mark.parametrize(

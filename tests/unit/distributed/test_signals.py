@@ -51,6 +51,16 @@ def test_before_there_is_anything_to_save_a_signal_ends_the_run_at_once(
     assert (str(error.value), error.value.exit_status) == (message, status)
 
 
+def test_a_second_signal_does_not_disturb_the_end_that_the_first_brought() -> None:
+    with StopSignals() as signals:
+        with pytest.raises(Stopped):
+            send(signal.SIGTERM)
+
+        send(signal.SIGTERM)
+
+        assert signals.urgency == 1
+
+
 @pytest.mark.parametrize("again", POLITE)
 def test_a_second_signal_changes_nothing_and_is_said_once(
     again: int, caplog: pytest.LogCaptureFixture

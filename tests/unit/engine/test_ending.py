@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ import torch
 
 from swin_train.distributed import Runtime
 from swin_train.distributed.roll_call import RollCall
+from swin_train.distributed.signals import StopSignals
 from swin_train.engine.ending import Ending
 from swin_train.engine.run_folder import RunFolder
 from swin_train.errors import NumericsError, PeerLost, Stopped
@@ -34,11 +37,17 @@ class Board:
 
 
 def make(
-    folder: Path, *, culprits: Sequence[str] = (), rank: int = 0, step: int | None = 7
+    folder: Path,
+    *,
+    culprits: Sequence[str] = (),
+    rank: int = 0,
+    step: int | None = 7,
+    signals: StopSignals | None = None,
 ) -> tuple[Ending, Board]:
     board = Board(culprits)
     runtime = Runtime(CPU, rank=rank, world_size=2, roll_call=cast(RollCall, board))
-    ending = Ending(cast(RunFolder, SimpleNamespace(path=folder, owner=1)), runtime, 60.0)
+    run_folder = cast(RunFolder, SimpleNamespace(path=folder, owner=1))
+    ending = Ending(run_folder, runtime, signals or StopSignals(), 60.0)
     ending.step = step
     return ending, board
 
@@ -126,6 +135,38 @@ def test_whoever_lost_another_names_it(
     assert board.answers == []
     assert caplog.messages == []  # main.py prints it
     assert (report(tmp_path)["status"], report(tmp_path)["reason"]) == (1, message)
+
+
+def test_a_signal_does_not_cut_short_the_roll_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun sends SIGTERM to those that are left, as soon as it misses one, before the first update too."""
+    with StopSignals() as signals:
+        ending, board = make(tmp_path, signals=signals, step=None)
+
+        def culprits() -> list[str]:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return ["rank 1 does not answer"]
+
+        monkeypatch.setattr(board, "culprits", culprits)
+        with pytest.raises(PeerLost, match="rank 1 does not answer"), ending.reported():
+            raise PeerLost("gone")
+
+    assert report(tmp_path)["status"] == 1
+
+
+def test_a_rank_file_that_another_launch_took_away_changes_no_end(tmp_path: Path) -> None:
+    with make(tmp_path)[0].reported() as ending:
+        ending.alive(8)
+        ending.pause()
+        (tmp_path / "ranks/rank-0.txt").unlink()
+
+    assert report(tmp_path)["status"] == 0
+
+
+def test_an_error_without_words_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(KeyboardInterrupt), make(tmp_path)[0].reported():
+        raise KeyboardInterrupt
+
+    assert caplog.messages == ["rank 0 ends after update 7: KeyboardInterrupt"]
 
 
 def test_where_nobody_can_be_named_the_error_stays(tmp_path: Path) -> None:

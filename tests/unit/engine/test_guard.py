@@ -28,7 +28,7 @@ def test_nothing_is_found_where_nothing_was_left_out() -> None:
     judge(guard, 1)
 
     assert guard.look() is None
-    assert (guard.total, guard.num_recent(1)) == (0, 0)
+    assert guard.num_recent(1) == 0
 
 
 def test_the_last_that_was_left_out_is_described() -> None:
@@ -43,7 +43,7 @@ def test_the_last_that_was_left_out_is_described() -> None:
     assert found is not None
     assert (found.count, found.last, found.norms, found.scale) == (2, 3, [2.0, INF], 4.0)
     assert guard.look() is None
-    assert guard.total == 2
+    assert guard.num_recent(4) == 2
 
 
 def test_only_the_last_thousand_updates_count() -> None:
@@ -56,7 +56,6 @@ def test_only_the_last_thousand_updates_count() -> None:
     assert guard.num_recent(1001) == 2  # 2 to 1001
     assert guard.num_recent(1999) == 1
     assert guard.num_recent(2000) == 0
-    assert guard.total == 3
 
 
 def test_counts_go_on_where_they_were_saved() -> None:
@@ -68,7 +67,7 @@ def test_counts_go_on_where_they_were_saved() -> None:
     judge(resumed, 6, (INF, NAN))
     resumed.look()
 
-    assert (resumed.total, resumed.num_recent(6), resumed.num_recent(1005)) == (2, 2, 1)
+    assert (resumed.num_recent(6), resumed.num_recent(1005)) == (2, 1)
 
 
 def test_what_was_noted_before_a_state_was_restored_is_forgotten() -> None:

@@ -1,5 +1,6 @@
 """Which state a launch of several machines goes on from."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,10 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a runtime whose other machine sees these states as damaged."""
 
     def make(*damaged: str) -> Runtime:
-        where = "node2" if damaged else ""
-        monkeypatch.setattr(
-            swin_train.engine.source,
-            "_damaged_where",
-            lambda folder, runtime: where if folder.name in damaged else "",
-        )
+        def machines_without(is_there: partial, runtime: Runtime) -> list[str]:
+            return ["node2"] if is_there.args[0].name in damaged else []
+
+        monkeypatch.setattr(swin_train.engine.source, "machines_without", machines_without)
         return Runtime(torch.device("cpu"))
 
     return make

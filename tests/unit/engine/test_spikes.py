@@ -37,6 +37,42 @@ def test_a_spike_is_not_among_the_usual() -> None:
     assert watch.losses == before
 
 
+def test_a_loss_that_stays_up_has_jumped_once_and_is_the_usual_one_then() -> None:
+    watch = SpikeWatch()
+    watch.find(usual_losses(200), 6.0)
+    higher = {step + 200: loss + 4 for step, loss in usual_losses(300).items()}
+
+    assert [step for step in higher if watch.find({step: higher[step]}, 6.0)] == [201]
+    found = watch.find({501: 20.0}, 6.0)
+    assert found is not None
+    assert found[1].startswith("from what the 200 before had 5.9")
+
+
+def test_after_usual_losses_a_jump_is_another_one() -> None:
+    watch = SpikeWatch()
+    watch.find(usual_losses(200), 6.0)
+    losses = {201: 9.0, 202: 9.0, 203: 2.0, 204: 9.0}
+
+    assert [step for step in losses if watch.find({step: losses[step]}, 6.0)] == [201, 204]
+
+
+def test_losses_behind_a_jump_are_noted() -> None:
+    watch = SpikeWatch()
+    watch.find(usual_losses(200), 6.0)
+
+    watch.find({201: 9.0, 202: 2.125}, 6.0)
+
+    assert watch.losses[-1] == 2.125
+
+
+def test_checkpoints_before_the_last_three_jumps_are_kept() -> None:
+    watch = SpikeWatch()
+    for step in (5, 10, 10, 15, 20):
+        watch.keep(step)
+
+    assert watch.kept == [10, 15, 20]
+
+
 def test_the_jump_must_be_of_so_many_deviations() -> None:
     losses = usual_losses(200)
     mean = math.fsum(losses.values()) / 200

@@ -27,6 +27,16 @@ def make_today(folder: Path) -> None:
     store_tensors(folder, TENSORS, None)
 
 
+def test_nothing_is_copied_by_way_of_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread's current CUDA device is the first one: each process of a machine would take memory there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("torch.distributed.checkpoint.filesystem._OverlappingCpuLoader", pytest.fail)
+
+    store_tensors(tmp_path, TENSORS, None)
+
+    assert files_of(tmp_path, 0)
+
+
 def make_schema_1(folder: Path) -> None:
     save_file(TENSORS, folder / "state.safetensors")
 
