@@ -11,6 +11,7 @@ from state_digest import read_state
 
 from swin_train import evaluate, load_config, train
 from swin_train.config import output_dir
+from swin_train.engine.checkpoint import Checkpointer
 from swin_train.engine.throughput import throughput
 from swin_train.errors import NumericsError, UserError
 
@@ -262,6 +263,26 @@ def test_weights_that_are_not_finite_are_never_saved(tiny_opts, save_steps):
 
     saved = output_dir(cfg).glob("**/*.safetensors")
     assert all(tensor.isfinite().all() for path in saved for tensor in load_file(path).values())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_state_that_is_not_finite_is_not_saved(tiny_opts, monkeypatch, value):
+    real = Checkpointer.save
+
+    def save_spoilt(checkpoints, state, *rest, **named):
+        with torch.no_grad():
+            state.model.head.bias[1] = value
+        real(checkpoints, state, *rest, **named)
+
+    monkeypatch.setattr(Checkpointer, "save", save_spoilt)
+    cfg = load_config(None, tiny_opts())
+
+    with pytest.raises(
+        NumericsError, match=r"step 5: model.head.bias holds numbers that are not finite; it was not saved"
+    ):
+        train(cfg)
+
+    assert list((output_dir(cfg) / "checkpoints").glob("*")) == []
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_unsaved(tiny_opts):
