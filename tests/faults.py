@@ -135,9 +135,14 @@ def _is_due(rank: int | None, once: str | None) -> bool:
     return True
 
 
-def kill(number: int = signal.SIGKILL) -> Action:
-    """Send this process a signal."""
-    return lambda *_: os.kill(os.getpid(), number)
+def kill(number: int = signal.SIGKILL, *, times: int = 1) -> Action:
+    """Send this process a signal, or several at once."""
+
+    def do(*_: Any) -> None:
+        for _ in range(times):
+            os.kill(os.getpid(), number)
+
+    return do
 
 
 def raise_(error: BaseException) -> Action:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from swin_train.data.decode import DecodeError, decode
 from swin_train.data.formats import FileSpan, ImageSource
 from swin_train.data.formats.subset import Subset
+from swin_train.data.images import read
 from swin_train.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -67,8 +68,8 @@ def without_bad(source: ImageSource, num_images: int) -> ImageSource:
 
 def _is_good(source: ImageSource, image: int) -> bool:
     try:
-        decode(source.read(image), 3, source.name(image))
-    except (OSError, DecodeError):
+        decode(read(source, image, source.name(image)), 3, source.name(image))
+    except DecodeError:
         return False
     return True
 

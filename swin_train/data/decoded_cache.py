@@ -13,6 +13,7 @@ from PIL import Image
 from swin_train.data import draws
 from swin_train.data.decode import FORMATS, MAX_PIXELS
 from swin_train.data.formats import ImageSource
+from swin_train.data.images import read
 from swin_train.data.native.library import Item, Pool
 from swin_train.errors import UserError
 
@@ -89,7 +90,8 @@ def _mean_bytes(source: ImageSource, images: NDArray[np.int64], channels: int) -
     sizes = []
     for image in images.tolist():
         try:
-            with Image.open(io.BytesIO(source.read(image)), formats=FORMATS) as picture:
+            content = read(source, image, source.name(image))
+            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
                 pixels = picture.width * picture.height
         except Exception:  # noqa: S112  (bad images are told of where they are used)
             continue

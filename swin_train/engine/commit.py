@@ -13,7 +13,6 @@ from typing import Any
 
 from safetensors import SafetensorError
 from torch import Tensor
-from torch.distributed.checkpoint.api import CheckpointException
 
 from swin_train.distributed.channel import Channel
 from swin_train.engine.migrations import SCHEMA
@@ -84,8 +83,8 @@ def _agreed(channel: Channel, work: Callable[[], Any]) -> list[Any]:
     result: Any = None
     try:
         result = work()
-    except (OSError, SafetensorError, CheckpointException) as error:
-        failure = StorageError(_reason(error))
+    except (OSError, SafetensorError) as error:
+        failure = StorageError(str(error))
     except PeerLost:
         raise
     except UserError as error:
@@ -97,13 +96,6 @@ def _agreed(channel: Channel, work: Callable[[], Any]) -> list[Any]:
         if other is not None:
             raise as_told(other)
     return [answer for _, answer in answers]
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, CheckpointException):
-        failures = dict(error.failures)
-        return "; ".join(f"rank {rank}: {failure[0]}" for rank, failure in sorted(failures.items()))
-    return str(error)
 
 
 def _make_room(state: Commit) -> None:

@@ -31,9 +31,10 @@ def throughput(cfg: Config) -> float:
             if cfg.flat()[key]:
                 logger.warning("%s %s is not read: weights do not change the speed", key, cfg.flat()[key])
         task = build_task(cfg, need_train=False)
-        model = task.build_model().to(runtime.device).eval()
         precision = choose_precision(cfg, runtime.device)
-        images = next(task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device).batches()).images
+        model = task.build_model().to(runtime.device, precision.parameter_dtype).eval()
+        feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
+        images = next(feed.batches()).images.to(precision.parameter_dtype)
         num_warmup, num_timed = _FORWARDS.get(runtime.device.type, _FORWARDS_ELSEWHERE)
         with precision.autocast():
             for _ in range(num_warmup):

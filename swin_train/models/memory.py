@@ -246,7 +246,7 @@ def _cast(setting: Setting, num_weights: int) -> int:
 
 def _is_16_bit(amp_dtype: str, device: str) -> bool:
     """What AMP_DTYPE means: "auto" is float32 on everything but a GPU."""
-    return device == "cuda" if amp_dtype == "auto" else amp_dtype != "fp32"
+    return device == "cuda" if amp_dtype == "auto" else amp_dtype in ("bf16", "fp16")
 
 
 def _num_averages(cfg: Config) -> int:

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from swin_train.data.decode import DecodeError
 from swin_train.data.formats import fingerprint
 from swin_train.data.formats.names import listing
 from swin_train.data.formats.source import ImageSource
+from swin_train.data.images import read
 from swin_train.errors import DataError, StorageError, UserError
 from swin_train.prepare.images import Recoding, check, suffix_of
 from swin_train.prepare.in_order import Stopped, in_order
@@ -172,16 +174,16 @@ class _Job:
 
     def _read(self, index: int, record: Record) -> bytes | None:
         """Content of an image; None when it cannot be read and may be left out."""
+        name = self._source.name(index)
         try:
-            return self._source.read(index)
-        except OSError as error:
-            name = self._source.name(index)
+            return read(self._source, index, name)
+        except DecodeError as error:
             if not self._settings.skip_bad:
                 raise DataError(
-                    f"{name}: cannot be read ({error}); mend it and give the same command again to go on, or leave "
+                    f"{name}: {error.reason}; mend it and give the same command again to go on, or leave "
                     "out what is bad: with --skip-bad, into another OUT"
                 ) from None
-            record["bad"].append((name, f"cannot be read ({error})"))
+            record["bad"].append((name, error.reason))
             return None
 
     def _check_space(self, units: range) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from swin_train.data.decode import DecodeError
 from swin_train.data.formats.source import ImageSource
+from swin_train.data.images import read
 from swin_train.prepare.in_order import Stopped, in_order
 from swin_train.prepare.look import Look, look
 from swin_train.prepare.progress import ProgressLine
@@ -118,11 +120,12 @@ def _verify_split(split: str, source: ImageSource, workers: int) -> tuple[SplitR
 def _look(source: ImageSource, index: int, stop: Event) -> Look:
     if stop.is_set():
         raise Stopped
+    name = source.name(index)
     try:
-        data = source.read(index)
-    except OSError as error:
-        return Look(bytes(32), 0, f"cannot be read ({error})")
-    return look(data, source.name(index))
+        data = read(source, index, name)
+    except DecodeError as error:
+        return Look(bytes(32), 0, error.reason)
+    return look(data, name)
 
 
 def _add(report: SplitReport, one: Look, name: str) -> None:

@@ -1,6 +1,7 @@
 """Why a file of weights cannot be read: truncated, text, or something else."""
 
 import json
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -9,6 +10,9 @@ _LONGEST_HEADER = 100_000_000  # bytes that safetensors allows
 _START = 64  # bytes that tell text from anything else
 # What torch's reader of older files raises where one ends too early.
 _ENDS = (EOFError, IndexError, struct.error)
+_TELLS_OF_AN_END = re.compile(
+    r"unexpected EOF|pickle exhausted|not enough data|only \d+ remain|no newline found"
+)
 
 
 def describe_damage(file: Path, error: Exception) -> str:
@@ -42,7 +46,7 @@ def _is_truncated(file: Path, start: bytes, error: Exception) -> bool:
         return _safetensors_size(file, start) > file.stat().st_size
     if start.startswith(b"PK"):  # a zip archive, whose table of contents stands at the end
         return not zipfile.is_zipfile(file)
-    return isinstance(error, _ENDS) or "unexpected EOF" in str(error)
+    return isinstance(error, _ENDS) or bool(_TELLS_OF_AN_END.search(str(error)))
 
 
 def _safetensors_size(file: Path, start: bytes) -> int:

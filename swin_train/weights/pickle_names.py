@@ -9,9 +9,9 @@ from typing import Any
 
 Instruction = tuple[pickletools.OpcodeInfo, Any, int | None]  # with its argument, and where it stands
 
-_STRINGS = ("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
-_PUTS = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
-_GETS = ("GET", "BINGET", "LONG_BINGET")
+STRINGS = ("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
+PUTS = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
+GETS = ("GET", "BINGET", "LONG_BINGET")
 
 
 def pickle_names(file: Path) -> tuple[int, list[str]]:
@@ -52,12 +52,12 @@ def _names(instructions: list[Instruction]) -> Iterator[str]:
     strings: list[str] = []
     top: str | None = None  # of the stack, where that is a string
     for opcode, argument, _ in instructions:
-        if opcode.name in _PUTS:
+        if opcode.name in PUTS:
             aside[len(aside) if argument is None else argument] = top
             continue
         if opcode.name in ("GLOBAL", "INST"):
             yield argument.replace("__builtin__ ", "builtins ").replace(" ", ".")  # Python 2's name
         elif opcode.name == "STACK_GLOBAL":
             yield ".".join(strings[-2:])
-        top = argument if opcode.name in _STRINGS else aside.get(argument) if opcode.name in _GETS else None
+        top = argument if opcode.name in STRINGS else aside.get(argument) if opcode.name in GETS else None
         strings += [top] if top is not None else []

@@ -6,7 +6,8 @@ damaged nor a missing file, so that whoever reads has held the folder against it
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 _FILE_BYTES = 128 << 20  # the writer builds each file in memory first
@@ -26,14 +28,14 @@ class StoredTensors:
         meta: each of them by name, without values.
 
     Raises:
-        OSError, SafetensorError: a file cannot be read.
+        OSError, SafetensorError: a file cannot be read, or does not hold all of a tensor; also later.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         entries = _reader(folder).read_metadata().state_dict_metadata
         self.meta = {
-            name: torch.empty(entry.size, dtype=entry.properties.dtype, device="meta")
+            name: _meta(name, entry)
             for name, entry in entries.items()
             if isinstance(entry, TensorStorageMetadata)
         }
@@ -45,13 +47,32 @@ class StoredTensors:
         """
         if tensors:
             _quiet()
-            dcp.load(dict(tensors), storage_reader=_reader(self._folder), no_dist=True)
+            with _plain_errors():
+                dcp.load(dict(tensors), storage_reader=_reader(self._folder), no_dist=True)
 
     def read(self, names: Sequence[str]) -> dict[str, Tensor]:
         """Return tensors on the CPU."""
         tensors = {name: torch.empty_like(self.meta[name], device="cpu") for name in names}
         self.read_into(tensors)
         return tensors
+
+
+def _meta(name: str, entry: TensorStorageMetadata) -> Tensor:
+    """Return a stored tensor without values. Its shape is what its files say of one another: nobody adds them up."""
+    stored, size = sum(math.prod(chunk.sizes) for chunk in entry.chunks), math.prod(entry.size)
+    if stored != size:
+        raise OSError(f"{name} has {size} values, of which the files hold {stored}")
+    return torch.empty(entry.size, dtype=entry.properties.dtype, device="meta")
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Raise as OSError what torch.distributed.checkpoint raises as something that is no Exception."""
+    try:
+        yield
+    except CheckpointException as error:
+        failures = sorted(dict(error.failures).items())
+        raise OSError("; ".join(f"rank {rank}: {failure[0]}" for rank, failure in failures)) from error
 
 
 def _reader(folder: Path) -> HuggingFaceStorageReader:
@@ -67,7 +88,7 @@ def store_tensors(folder: Path, tensors: Mapping[str, Tensor], group: dist.Proce
         group: of the processes, gloo; None: this one alone.
 
     Raises:
-        CheckpointException, OSError: in every process, when a file could not be written in one.
+        OSError: in every process, when a file could not be written in one.
     """
     _quiet()
     writer = HuggingFaceStorageWriter(
@@ -77,7 +98,8 @@ def store_tensors(folder: Path, tensors: Mapping[str, Tensor], group: dist.Proce
     # Else it copies ahead from the current CUDA device, though these tensors are on the host; and in a thread of its
     # own that is the first one, for all processes of a machine.
     writer.per_thread_copy_ahead = 0
-    dcp.save(dict(tensors), storage_writer=writer, process_group=group, no_dist=group is None)
+    with _plain_errors():
+        dcp.save(dict(tensors), storage_writer=writer, process_group=group, no_dist=group is None)
 
 
 def files_of(folder: Path, rank: int) -> list[Path]:

@@ -1,6 +1,5 @@
 """A file of ``torch.save`` as data: what more it would do is refused, and named."""
 
-import mmap
 import re
 import warnings
 import zipfile
@@ -13,6 +12,7 @@ import torch
 
 from swin_train.errors import UserError
 from swin_train.weights.damage import describe_damage
+from swin_train.weights.pickle_growth import maker_by_number
 from swin_train.weights.pickle_names import pickle_names
 
 # Published checkpoints hold these two as objects. As ordered dicts they are data, and nothing of theirs runs.
@@ -49,33 +49,30 @@ def load_as_data(file: Path) -> Any:
 def _refuse_swelling(file: Path) -> None:
     """Refuse what torch would make far larger than it is: what it writes itself takes as much memory as disk."""
     try:
-        mentions_bytearray = _looks_up_bytearray(file)
+        _refuse_packed(file)
+        maker = maker_by_number(file)
     except UserError:
         raise
-    except Exception as error:  # so does a damaged archive zipfile
+    except Exception as error:  # a damaged file makes its readers raise nearly anything
         raise UserError(f"{file}: {_refusal(file, error)}") from error
-    if mentions_bytearray:  # data, as torch sees it: any number of bytes, made by that number alone
+    if maker:
         raise UserError(
-            f"{file}: refused, because it makes a bytearray, perhaps one larger than the memory. Save its weights "
-            "alone, best as .safetensors, where you trust it"
+            f"{file}: refused, because it calls {maker}, which makes values that the file does not hold, perhaps more "
+            "than the memory does. Save its weights alone, best as .safetensors, where you trust it"
         )
 
 
-def _looks_up_bytearray(file: Path) -> bool:
+def _refuse_packed(file: Path) -> None:
     with file.open("rb") as content:
-        if content.read(len(_ZIP)) != _ZIP:  # an older file; pickles stand before its tensors and behind them
-            with mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return data.find(b"bytearray") >= 0
+        if content.read(len(_ZIP)) != _ZIP:
+            return
         with zipfile.ZipFile(content) as archive:
-            members, size = archive.infolist(), file.stat().st_size
-            total = sum(member.file_size for member in members)
-            if total > size:
-                raise UserError(
-                    f"{file}: refused, because it would unpack {size} bytes to {total}; torch.save packs nothing, so "
-                    "save the weights again with it, or as .safetensors, where you trust them"
-                )
-            pickles = [member for member in members if member.filename.lower().endswith("data.pkl")]
-            return any(b"bytearray" in archive.read(member) for member in pickles)
+            size, total = file.stat().st_size, sum(member.file_size for member in archive.infolist())
+    if total > size:
+        raise UserError(
+            f"{file}: refused, because it would unpack {size} bytes to {total}; torch.save packs nothing, so "
+            "save the weights again with it, or as .safetensors, where you trust them"
+        )
 
 
 def _refusal(file: Path, error: Exception) -> str:

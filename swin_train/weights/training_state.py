@@ -7,7 +7,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from swin_train.errors import UserError
-from swin_train.weights.damage import describe_damage
 from swin_train.weights.manifest import MANIFEST, DamagedFolder, verify_folder
 from swin_train.weights.stored_tensors import StoredTensors
 
@@ -44,9 +43,7 @@ def read_section(folder: Path, section: str, called: str) -> tuple[dict[str, Ten
         names = [name for name in stored.meta if name.startswith(f"{section}.")]
         state = {name.removeprefix(f"{section}."): value for name, value in stored.read(names).items()}
     except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{folder}: {describe_damage(folder, error)}; copy it again (delete it first)"
-        ) from error
+        raise UserError(f"{folder}: cannot be read ({error}); copy it again (delete it first)") from error
     if not state:
         held = ", ".join(sorted(set(sections))) or "no tensors"
         raise UserError(f"{folder}: holds no {called} weights; it holds: {held}")

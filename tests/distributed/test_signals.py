@@ -80,13 +80,8 @@ def test_a_run_that_was_stopped_in_its_last_evaluation_comes_to_an_end(
 
 
 def test_a_second_sigterm_changes_nothing(opts: Callable, ranks: Ranks, folder: Callable) -> None:
-    prelude = """
-import faults, os, signal
-def twice(*_):
-    os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGTERM)
-faults.at(4, twice)
-"""
+    prelude = "import faults, signal; faults.at(4, faults.kill(signal.SIGTERM, times=2))"
+
     (result,) = ranks.run(1, opts(TAG="stopped"), prelude=prelude)
 
     assert result.status == 143
@@ -95,13 +90,8 @@ faults.at(4, twice)
 
 
 def test_a_second_ctrl_c_ends_at_once(opts: Callable, ranks: Ranks, folder: Callable) -> None:
-    prelude = """
-import faults, os, signal
-def twice(*_):
-    os.kill(os.getpid(), signal.SIGINT)
-    os.kill(os.getpid(), signal.SIGINT)
-faults.at(4, twice)
-"""
+    prelude = "import faults, signal; faults.at(4, faults.kill(signal.SIGINT, times=2))"
+
     (result,) = ranks.run(1, opts(TAG="stopped"), prelude=prelude)
 
     assert result.status == 130

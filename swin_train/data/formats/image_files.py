@@ -40,12 +40,13 @@ class ImageFiles(ImageSource):
             OSError: the file cannot be read, is a pipe or a device, or has another length than when it was indexed.
         """
         with open(self._path(index), "rb", buffering=0, opener=_open_regular) as file:
-            data = file.read()
-        if len(data) != self.sizes[index]:
+            size = os.fstat(file.fileno()).st_size  # before it takes memory
+            data = file.read() if size == self.sizes[index] else b""
+        if size != self.sizes[index]:
             # The time of the folder does not tell of it, so no check at the start could.
             self._index.drop()
             raise OSError(
-                f"it has {len(data)} bytes and had {self.sizes[index]} when the folder was indexed; "
+                f"it has {size} bytes and had {self.sizes[index]} when the folder was indexed; "
                 "start again, which indexes anew"
             )
         return data

@@ -1,5 +1,6 @@
 """Small files of weights that would fill the memory, or never come to an end, are refused before they do."""
 
+import codecs
 import json
 import struct
 import zipfile
@@ -83,6 +84,36 @@ def bytes_by_number_in_an_older_file(path: Path) -> None:
     torch.save(content, path, _use_new_zipfile_serialization=False)
 
 
+class Called:
+    """Pickles as a call."""
+
+    def __init__(self, function: Callable, *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+def tensor_by_number(path: Path) -> None:
+    save(path, torch.zeros(24, 8), extra=Called(torch.FloatTensor, 10**9))
+
+
+def storage_by_number(path: Path) -> None:
+    save(path, torch.zeros(24, 8), extra=Called(torch.UntypedStorage, 10**9))
+
+
+def bytes_that_double(path: Path) -> None:
+    doubled: object = b"x"
+    for _ in range(40):
+        doubled = Called(codecs.encode, doubled, "hex")
+    save(path, torch.zeros(24, 8), extra=doubled)
+
+
+def text_that_grows(path: Path) -> None:
+    """Four bytes of each character."""
+    save(path, torch.zeros(24, 8), extra=Called(codecs.encode, "x" * 10**6, "utf-32"))
+
+
 def ways_through_lists(path: Path) -> None:
     """Ten lists of ten references each: a kilobyte, and 10^10 ways through it."""
     config: list = [0]
@@ -129,8 +160,15 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no memory.pth": (without_memory, NO_VALUES),
     "packed.pth": (packed, "refused, because it would unpack"),
     "many names.pth": (one_member_of_many_names, "refused, because it would unpack"),
-    "bytes by number.pth": (bytes_by_number, "refused, because it makes a bytearray"),
-    "older bytes by number.pth": (bytes_by_number_in_an_older_file, "refused, because it makes a bytearray"),
+    "bytes by number.pth": (bytes_by_number, "refused, because it calls __builtin__.bytearray"),
+    "older bytes by number.pth": (
+        bytes_by_number_in_an_older_file,
+        "refused, because it calls __builtin__.bytearray",
+    ),
+    "tensor by number.pth": (tensor_by_number, "refused, because it calls torch.FloatTensor"),
+    "storage by number.pth": (storage_by_number, "refused, because it calls torch.storage.UntypedStorage"),
+    "doubled.pth": (bytes_that_double, "refused, because it calls _codecs.encode"),
+    "grown.pth": (text_that_grows, "refused, because it calls _codecs.encode"),
     "ways.pth": (ways_through_lists, NO_VALUES),
     "longer.pth": (lambda path: longer_storage(path, is_zip=True), DAMAGED),
     "older longer.pth": (lambda path: longer_storage(path, is_zip=False), DAMAGED),
@@ -153,3 +191,14 @@ def test_a_bomb_is_refused_within_100_mb(tmp_path: Path, name: str, confined: Ca
 
     assert message.startswith(f"{tmp_path / name}: ")
     assert reason in message
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_bytes_beside_the_weights_are_data(tmp_path: Path, is_zip: bool) -> None:
+    """torch.save writes them as strings that latin1 encodes, the same ones by the number of the first."""
+    same = bytes(range(256))
+    extra = [same, same, b"other", "latin1", "_codecs.encode", "_codecs.encode"]
+    content = {"model": {QKV: torch.zeros(24, 8)}, "extra": extra}
+    torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=is_zip)
+
+    assert read_weights(tmp_path / "w.pth").state[QKV].shape == (24, 8)

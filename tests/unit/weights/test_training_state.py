@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from swin_train.errors import UserError
-from swin_train.weights.manifest import write_manifest
+from swin_train.weights.manifest import entry, write_manifest
 from swin_train.weights.stored_tensors import StoredTensors, files_of, store_tensors
 from swin_train.weights.training_state import read_section, training_state_at
 
@@ -25,6 +25,35 @@ TENSORS = {
 
 def make_today(folder: Path) -> None:
     store_tensors(folder, TENSORS, None)
+
+
+def test_a_file_that_goes_away_while_it_is_read_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """As when the run that is evaluated deletes an old checkpoint."""
+    store_tensors(tmp_path, TENSORS, None)
+    stored = StoredTensors(tmp_path)
+    for file in files_of(tmp_path, 0):
+        file.unlink()
+
+    with pytest.raises(OSError, match=r"rank 0: Missing key in checkpoint state_dict: model\.b"):
+        stored.read(["model.b"])
+
+
+def test_a_shape_that_its_values_do_not_fill_is_refused(tmp_path: Path, confined: Callable) -> None:
+    """A value that says that it is the last of a billion."""
+    folder = tmp_path / "step-00000001"
+    folder.mkdir()
+    (folder / "train.json").write_text("{}")
+    info = {"model.a": {"saved_offsets": [10**9]}}
+    header = {"DCP_SHARDING_INFO": json.dumps(info), "DCP_VERSION": "1.0", "format": "pt"}
+    save_file({"model.a": torch.zeros(1)}, folder / "shard-00001-model-00001-of-00001.safetensors", header)
+    write_manifest(folder, {}, {path.name: entry(path) for path in folder.iterdir()})
+
+    message = confined(lambda: read_section(folder, "model", "raw"))
+
+    assert message == (
+        f"{folder}: cannot be read (model.a has 1000000001 values, of which the files hold 1); copy it again (delete "
+        "it first)"
+    )
 
 
 def test_nothing_is_copied_by_way_of_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
