@@ -36,6 +36,12 @@ class DataError(UserError):
     exit_status = 5
 
 
+class WorkerLost(DataError):
+    """A process or thread that prepares images died or hangs; started again, the run may go on."""
+
+    exit_status = 1
+
+
 class StorageError(UserError):
     """A checkpoint, a log or a result could not be written."""
 
@@ -81,7 +87,10 @@ def as_told(content: Mapping[str, Any]) -> UserError:
     """
     if content["kind"] == Stopped.__name__:
         return Stopped(content["text"], content["status"], is_agreed=False)
-    kinds = {kind.__name__: kind for kind in (NumericsError, DataError, StorageError, LockLost, PeerLost)}
+    kinds = {
+        kind.__name__: kind
+        for kind in (NumericsError, DataError, WorkerLost, StorageError, LockLost, PeerLost)
+    }
     error = kinds.get(content["kind"], UserError)(content["text"])
     error.exit_status = content["status"]
     return error

@@ -17,7 +17,7 @@ from torch.utils.data import Sampler
 from swin_train.data.formats import ImageSource
 from swin_train.data.images import Loaded
 from swin_train.data.sampler import BatchRequest
-from swin_train.errors import DataError
+from swin_train.errors import DataError, WorkerLost
 
 _NAMED = 5  # images in a message
 _AT_ONCE = 2  # batches in preparation: one is drawn and laid out while the other is decoded
@@ -72,7 +72,7 @@ class Threads:
         try:
             loaded = future.result(self._timeout_s)
         except NotDone:
-            raise DataError(
+            raise WorkerLost(
                 f"Data loading: no batch came for {self._timeout_s} s, which is DATA.TIMEOUT_S; waiting for one of "
                 f"{self._names(request)}. Is the disk or the network that holds them gone? Raise DATA.TIMEOUT_S where "
                 "it is only slow."

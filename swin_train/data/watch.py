@@ -137,20 +137,21 @@ def _kill_at_exit() -> None:
 def kill_workers() -> None:
     """End every worker process, whatever it does; one that is stopped would keep this one from ending."""
     with without_child_signal():
-        for child in multiprocessing.active_children():
-            if child in _processes:
-                child.kill()
-                _await_death(child)
+        left = [child for child in multiprocessing.active_children() if child in _processes]
+        for child in left:
+            child.kill()
+        deadline = time.monotonic() + _DIES_WITHIN_S
+        while left and time.monotonic() < deadline:
+            time.sleep(0.005)
+            left = [child for child in left if not _is_dead(child)]
+        # A disk that is gone may hold them in the kernel: multiprocessing would wait for them at our end, for ever.
+        multiprocessing.process._children.difference_update(left)  # type: ignore[attr-defined]
 
 
-def _await_death(child: BaseProcess) -> None:
+def _is_dead(child: BaseProcess) -> bool:
     """Leave the dead to DataLoader and multiprocessing, which ask for them."""
     assert child.pid is not None
-    deadline = time.monotonic() + _DIES_WITHIN_S
-    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        if time.monotonic() > deadline:
-            return
-        time.sleep(0.005)
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
 @contextmanager

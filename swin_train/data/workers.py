@@ -23,7 +23,7 @@ from swin_train.data.watch import (
     without_child_signal,
     workers_seen,
 )
-from swin_train.errors import DataError
+from swin_train.errors import DataError, WorkerLost
 
 _IN_USE = 4  # batches that the main process may hold before workers must send theirs as messages
 _NAMED = 5  # workers in a message
@@ -104,7 +104,9 @@ class Workers:
         try:
             with starting_workers():
                 return iter(self._loader)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
+                raise
             raise DataError(
                 f"Data loading: {self._num_workers} worker processes cannot be started ({error}). Free what is full "
                 "(memory, /dev/shm, or a limit of ulimit -a), or lower DATA.NUM_WORKERS; 0 loads in the main process."
@@ -112,7 +114,7 @@ class Workers:
 
 
 def reported_worker_losses() -> AbstractContextManager[None]:
-    """Turn DataLoader's words that a worker process died or hangs into a DataError that says what to do.
+    """Turn DataLoader's words that a worker process died or hangs into a WorkerLost that says what to do.
 
     DataLoader says so from a signal handler, that is, in the middle of whatever runs; so whoever uses a feed
     does so inside of this. All other errors pass.
@@ -128,7 +130,7 @@ def _reported_losses(kinds: tuple[type[Exception], ...]) -> Iterator[None]:
         message = worker_loss(error)
         if message is None:
             raise
-        raise DataError(message) from error
+        raise WorkerLost(message) from error
 
 
 def worker_loss(error: Exception) -> str | None:

@@ -91,7 +91,9 @@ class Data(Section):
     )
     PREFETCH: int = opt(2, "Batches that each worker prepares ahead.", ge=1)
     TIMEOUT_S: int = opt(
-        300, "Seconds to wait for a batch before the worker that prepares it is said to hang.", ge=1
+        240,
+        "Seconds to wait for a batch before the worker that prepares it is said to hang; shorter than DIST.TIMEOUT_S.",
+        ge=1,
     )
     MAX_BAD_IMAGES: int | None = opt(
         None,

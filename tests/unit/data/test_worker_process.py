@@ -267,7 +267,7 @@ except DataError as error:
 
     process.communicate(timeout=10)
 
-    assert process.returncode == 5
+    assert process.returncode == 1
     assert message.startswith(
         "Data loading: no batch came for 2 s, which is DATA.TIMEOUT_S; waiting for worker 1 (pid "
     )
