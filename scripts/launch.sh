@@ -93,7 +93,8 @@ sys.exit(1)
 EOF
 }
 
-command=("$python" -m torch.distributed.run --nproc-per-node "${option[nproc]}")
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+command=("$python" "$here/torchrun.py" --nproc-per-node "${option[nproc]}")
 if ((most == 1)); then
     [[ -z ${option[head]}${option[address]}${option[id]} ]] ||
         mistake "--head, --address and --id are for several nodes; say how many by --nodes"
@@ -118,7 +119,7 @@ else
 fi
 command+=(--max-restarts "${option[max-restarts]}" --monitor-interval 1)
 command+=(--signals-to-handle "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1") # by default USR1 kills it, and leaves orphans
-command+=("$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/main.py" "$@")
+command+=("${here%/*}/main.py" "$@")
 environment=(
     TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 # else restarted ranks find the addresses of the dead ones
     "TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${option[shutdown-timeout]}" # the option of that name is not in torch 2.11
@@ -149,6 +150,7 @@ read_exit_file() { # set status, reason and weight; fail while no rank of this l
     status=${BASH_REMATCH[1]}
     reason=
     if [[ $text =~ $reason_is ]]; then reason=${BASH_REMATCH[1]//\\\"/\"}; fi
+    reason=$(tr -s " " <<<"${reason//\\n/ }") # JSON's new lines; the last line tells it all
     weight=2
     if [[ $text =~ $weight_is ]]; then weight=${BASH_REMATCH[1]}; fi
 }

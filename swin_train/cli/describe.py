@@ -135,7 +135,8 @@ def _memory(model: Description) -> list[str]:
     return [
         f"memory of a training step: {memory.total / _GIB:.2f} GiB, an estimate for one process "
         f"on {_DEVICES[memory.device]}",
-        f"  {memory.parameters / _GIB:8.2f} GiB  weights, gradients, averages of {memory.optimizer}, in float32",
+        f"  {memory.parameters / _GIB:8.2f} GiB  weights, gradients, averages of {memory.optimizer}, "
+        f"in {'float64' if memory.precision == 'float64' else 'float32'}",
         f"  {kept / _GIB:8.2f} GiB  kept for the backward pass: {memory.batch_size} images x "
         f"{memory.activations_per_image / _MIB:.1f} MiB, and {memory.activations_once / _MIB:.1f} MiB once",
         *(f"  {line}" for line in _formula(model, memory)),

@@ -20,7 +20,7 @@ from swin_train.cli import (
     train,
     verify_data,
 )
-from swin_train.errors import UserError, as_user_error
+from swin_train.errors import Stopped, UserError, as_user_error
 from swin_train.exit_report import exit_status, report_to_launcher
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -90,7 +90,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def _report(error: UserError) -> None:
     """Print the message; beside rank 0, which prints it whole, other ranks print its first line."""
-    rank, text = os.environ.get("RANK", "0"), f"error: {error}"
+    rank, text = os.environ.get("RANK", "0"), str(error) if isinstance(error, Stopped) else f"error: {error}"
     if os.environ.get("WORLD_SIZE", "1") != "1":
         text = f"[rank {rank}] {text if rank == '0' else text.splitlines()[0]}"
     print(text, file=sys.stderr)

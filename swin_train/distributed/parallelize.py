@@ -1,6 +1,7 @@
 """How a model is spread over the processes of a run."""
 
 import inspect
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from swin_train.config import Config
 from swin_train.distributed.runtime import Runtime
 from swin_train.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 # torch 2.15 renamed the argument.
 _SYNC_BUFFERS = next(
@@ -66,6 +69,10 @@ def choose_spread(cfg: Config, runtime: Runtime, compute_dtype: torch.dtype | No
     """
     dist, world_size, device = cfg.DIST, runtime.world_size, runtime.device
     dtypes = _DTYPES[dist.GATHER_DTYPE], _DTYPES[dist.REDUCE_DTYPE]
+    if world_size == 1 and dist.STRATEGY != "ddp":
+        logger.info("DIST.STRATEGY %s changes nothing: there is one process", dist.STRATEGY)
+    if dist.SHARD_SIZE and dist.STRATEGY != "hsdp":
+        logger.info("DIST.SHARD_SIZE is not read: it is for DIST.STRATEGY hsdp, not %s", dist.STRATEGY)
     if world_size == 1 or dist.STRATEGY == "ddp":
         return Spread(device, None, world_size == 1, *dtypes)
     if dist.GATHER_DTYPE == "bf16" and compute_dtype != torch.bfloat16:

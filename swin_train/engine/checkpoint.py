@@ -84,7 +84,7 @@ class Checkpointer:
                 f"{self.source}: the run cannot go on as it began: {'; '.join(differences)}; restore them, "
                 f"or start a new run under another TAG"
             )
-        if changes:
+        if changes and self._runtime.is_main:
             logger.warning("settings changed since %s was saved: %s", self.source.name, "; ".join(changes))
 
     def resume(self, state: TrainState) -> None:
@@ -167,7 +167,7 @@ class Checkpointer:
         self._on_disk = state.step, state.evaluated
         if is_waiting:
             self._settle(is_last=must)
-        logger.info("saving %s: training waited %.3f s", folder.name, time.perf_counter() - start)
+        logger.info("training waited %.3f s for %s", time.perf_counter() - start, folder.name)
 
     def save_weights(self, name: str, state: TrainState, kind: str, header: Mapping[str, str]) -> bool:
         """Write ``weights/NAME.safetensors`` from the ``raw`` or ``ema`` model; return whether it could be written.
@@ -292,7 +292,7 @@ class Checkpointer:
 
 
 def _is_finite(tensor: Tensor) -> Tensor:
-    """Return whether all numbers of a tensor are finite, bool []; in a tenth of the time that isfinite().all() takes."""
+    """Return whether all numbers of a tensor are finite, bool []; isfinite().all() takes ten times as long."""
     if not tensor.numel():  # a process may hold nothing of a small one
         return torch.ones((), dtype=torch.bool)
     least, most = torch.aminmax(tensor)  # both are NaN where one number is

@@ -98,9 +98,12 @@ class Ending:
         culprits = roll_call.culprits() if roll_call is not None else []
         if not culprits:
             return lost
+        folder = self._path.parent
+        is_written = any(path.stat().st_size for path in folder.glob("*.txt"))
         return PeerLost(
-            f"lost another process after update {self.step or 0}: {'; '.join(culprits)}. {self._path.parent} holds "
-            f"what each wrote down; the same command goes on from the last checkpoint"
+            f"lost another process after update {self.step or 0}: {'; '.join(culprits).rstrip('.')}; "
+            f"{f'{folder} holds what each wrote down, and ' if is_written else ''}the same command goes on from the "
+            f"last checkpoint"
         )
 
     def _report(self, error: BaseException, *, is_explained: bool) -> None:

@@ -227,7 +227,8 @@ def _nothing_fits(cfg: Config, smallest: Trial, meter: Meter, device: str, preci
     return (
         f"main.py fit: nothing fits: {smallest.micro_batch} image(s) at a time, the fewest that can be, reached "
         f"{smallest.peak_bytes / _GIB:.2f} GiB before they failed, and a process may take "
-        f"{meter.limit_bytes / _GIB:.2f} GiB of {device}; what would help: {', '.join(help_by)}"
+        f"{meter.limit_bytes / _GIB:.2f} GiB of {device}; what would help: {', '.join(help_by)}, or more memory, where "
+        f"--memory-gb and --processes say that there is"
     )
 
 

@@ -3,7 +3,9 @@
 import gc
 import json
 import multiprocessing
+import os
 import signal
+import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -143,7 +145,9 @@ class HostMeter:
 
 
 def _try(cfg: Config, plan: RunPlan, sender: Connection) -> None:
-    """Make the updates, and send what came of them as JSON."""
+    """Make the updates, and send what came of them as JSON; end with the process that waits for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that one
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     answer: dict[str, object] = {}
     try:
         answer["images_per_s"] = run_updates(cfg, plan)
@@ -155,3 +159,11 @@ def _try(cfg: Config, plan: RunPlan, sender: Connection) -> None:
         if "can't allocate memory" not in str(error):  # the words of torch's allocator for the CPU
             raise
     sender.send_bytes(json.dumps(answer | {"peak_bytes": peak_memory()}).encode())
+
+
+def _end_with_parent() -> None:
+    """Nobody else would watch over this process's memory."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

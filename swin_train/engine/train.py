@@ -101,6 +101,13 @@ def _make_run(
     ending: Ending,
 ) -> Run:
     """Put together what the loop works with, where the last checkpoint left off."""
+    if runtime.world_size > 1 and runtime.is_main and cfg.DATA.TIMEOUT_S >= cfg.DIST.TIMEOUT_S:
+        logger.warning(
+            "DATA.TIMEOUT_S is %g and DIST.TIMEOUT_S %g: where a worker hangs, the other processes give up before its "
+            "own says which; make DATA.TIMEOUT_S shorter",
+            cfg.DATA.TIMEOUT_S,
+            cfg.DIST.TIMEOUT_S,
+        )
     task = build_task(cfg)
     plan = _make_plan(cfg, task, checkpoints, runtime)
     facts = run_facts(plan, task.class_names, task.fingerprint)

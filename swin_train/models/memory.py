@@ -89,7 +89,7 @@ class TrainingMemory:
     Attributes:
         device: what it is made for: "cuda", "mps" or "cpu".
         batch_size: images of one process.
-        precision: "16-bit" (bfloat16 or float16) or "float32", of the matrix products.
+        precision: "16-bit" (bfloat16 or float16), "float32" or "float64", of the matrix products.
         attention: "fused" or "spelled out"; None where there is none.
         checkpointing: the stages whose blocks are computed again in the backward pass.
         optimizer: TRAIN.OPTIMIZER.NAME.
@@ -125,22 +125,25 @@ def training_memory(cfg: Config, model: Outline, num_frozen_stages: int) -> Trai
         num_frozen_stages=num_frozen_stages,
     )
     total, trained = model_parameters(model), model_parameters(model, num_frozen_stages)
-    parameters = _WIDE * (total + trained * (1 + _num_averages(cfg)) + (total if cfg.TRAIN.EMA_DECAY else 0))
+    times = 2 if cfg.amp_enabled and cfg.AMP_DTYPE == "fp64" else 1  # what is float32 otherwise is float64
+    parameters = (
+        times * _WIDE * (total + trained * (1 + _num_averages(cfg)) + (total if cfg.TRAIN.EMA_DECAY else 0))
+    )
     activations = activation_memory(model, setting, cfg.DATA.BATCH_SIZE)
     attention = "fused" if setting.is_fused else "spelled out"
     return TrainingMemory(
         device=device,
         batch_size=cfg.DATA.BATCH_SIZE,
-        precision="16-bit" if setting.is_mixed else "float32",
+        precision="16-bit" if setting.is_mixed else "float64" if times == 2 else "float32",
         attention=None if model.family == "swin_mlp" else attention,
         checkpointing=setting.checkpointed,
         optimizer=cfg.TRAIN.OPTIMIZER.NAME,
         trained_parameters=trained,
         parameters=parameters,
-        activations_per_image=activations.per_image,
-        activations_once=activations.once,
-        block_formula=block_formula(model.family, setting),
-        total=parameters + activations.bytes(cfg.DATA.BATCH_SIZE),
+        activations_per_image=times * activations.per_image,
+        activations_once=times * activations.once,
+        block_formula=f"{'2 x ' if times == 2 else ''}{block_formula(model.family, setting)}",
+        total=parameters + times * activations.bytes(cfg.DATA.BATCH_SIZE),
     )
 
 

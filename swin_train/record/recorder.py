@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ class Recorder:
         self._lines = JsonLines(self._folder / "metrics.jsonl") if self._folder else None
         self._board: SummaryWriter | None = None
         self._is_main = is_main
+        self._is_drawing = False
         self._is_losing = False
 
     def start(self, step: int, evaluated: int) -> None:
@@ -41,12 +43,11 @@ class Recorder:
         """
         if self._folder is None or self._lines is None:
             return
-        from torch.utils.tensorboard import SummaryWriter  # brings all of torch, which takes seconds
-
         self._lines.rewind(step, evaluated)
         if self._board is not None:
             self._board.close()
-        self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
+        self._open_board(purge_step=step + 1)
+        self._is_drawing = True
 
     def train(self, numbers: Mapping[str, Any], *, total_steps: int, epochs: int, eta_s: float) -> None:
         """Record one interval of training.
@@ -85,16 +86,37 @@ class Recorder:
             return
         try:
             self._lines.write({"kind": kind, "time": round(time.time(), 3), **numbers})
-            if self._board is not None:
-                for name, value in numbers.items():
-                    if name not in ("step", "epoch") and isinstance(value, int | float):
-                        self._board.add_scalar(f"{kind}/{name}", value, numbers["step"])
+            self._draw(kind, numbers)
         except OSError as error:  # as of a full disk: no reason to end a run
             if not self._is_losing:
                 logger.warning("%s: records are lost (%s); see to free space", self._folder, error.strerror)
             self._is_losing = True
         else:
             self._is_losing = False
+
+    def _draw(self, kind: str, numbers: Mapping[str, Any]) -> None:
+        """Add to the curves; TensorBoard's writer, once it has failed, fails for ever, so that it is made anew."""
+        if not self._is_drawing:
+            return
+        try:
+            if self._board is None:
+                self._open_board()
+            assert self._board is not None
+            for name, value in numbers.items():
+                if name not in ("step", "epoch") and isinstance(value, int | float):
+                    self._board.add_scalar(f"{kind}/{name}", value, numbers["step"])
+        except OSError:
+            if self._board is not None:
+                with suppress(OSError):
+                    self._board.close()
+            self._board = None
+            raise
+
+    def _open_board(self, **options: Any) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # brings all of torch, which takes seconds
+
+        assert self._folder is not None
+        self._board = SummaryWriter(str(self._folder / "tensorboard"), **options)
 
     def __enter__(self) -> "Recorder":
         self._console.__enter__()
@@ -103,13 +125,12 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if self._lines is not None:
-                self._lines.close()
-            if self._board is not None:
-                self._board.close()
-        except OSError as failure:
-            logger.warning("%s: records are lost (%s)", self._folder, failure.strerror)
+        for records in (self._lines, self._board):
+            try:
+                if records is not None:
+                    records.close()
+            except OSError as failure:
+                logger.warning("%s: records are lost (%s)", self._folder, failure.strerror)
         self._console.__exit__(kind, error, trace)
 
 

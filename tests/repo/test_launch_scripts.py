@@ -51,8 +51,8 @@ def test_torch_knows_every_option():
 
     words = shown(*TWO_NODES, "--address", "a", "--id", "i", "--max-restarts", "7", "--shutdown-timeout", "9")
     assert words[:2] == ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT=9"]
-    assert words[2:5] == [sys.executable, "-m", "torch.distributed.run"]
-    parsed = get_args_parser().parse_args(words[5:])
+    assert words[2:4] == [sys.executable, str(REPO / "scripts/torchrun.py")]
+    parsed = get_args_parser().parse_args(words[4:])
     assert (parsed.training_script, parsed.training_script_args) == (str(REPO / "main.py"), ["--cfg", "a b"])
     assert (parsed.nnodes, parsed.nproc_per_node, parsed.max_restarts) == ("2", "gpu", 7)
     assert (parsed.rdzv_backend, parsed.rdzv_endpoint, parsed.rdzv_id) == ("c10d", "node1.invalid:29400", "i")

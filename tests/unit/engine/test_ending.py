@@ -122,13 +122,15 @@ def test_whoever_lost_another_names_it(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     ending, board = make(tmp_path, culprits=["rank 1: ValueError: a bug", "rank 3 does not answer"])
+    (tmp_path / "ranks").mkdir()
+    (tmp_path / "ranks/rank-1.txt").write_text("Traceback")
 
     with pytest.raises(PeerLost) as error, ending.reported():
         raise RuntimeError(words)
 
     message = (
-        f"lost another process after update 7: rank 1: ValueError: a bug; rank 3 does not answer. {tmp_path / 'ranks'} "
-        f"holds what each wrote down; the same command goes on from the last checkpoint"
+        f"lost another process after update 7: rank 1: ValueError: a bug; rank 3 does not answer; {tmp_path / 'ranks'} "
+        f"holds what each wrote down, and the same command goes on from the last checkpoint"
     )
     assert str(error.value) == message
     assert isinstance(error.value.__cause__, RuntimeError)
@@ -167,6 +169,18 @@ def test_an_error_without_words_is_named(tmp_path: Path, caplog: pytest.LogCaptu
         raise KeyboardInterrupt
 
     assert caplog.messages == ["rank 0 ends after update 7: KeyboardInterrupt"]
+
+
+def test_a_folder_in_which_nothing_is_written_is_not_named(tmp_path: Path) -> None:
+    ending, _ = make(tmp_path, culprits=["rank 1: DataError: a picture is damaged."])
+
+    with pytest.raises(PeerLost) as error, ending.reported():
+        raise PeerLost("gone")
+
+    assert str(error.value) == (
+        "lost another process after update 7: rank 1: DataError: a picture is damaged; the same command goes on from "
+        "the last checkpoint"
+    )
 
 
 def test_where_nobody_can_be_named_the_error_stays(tmp_path: Path) -> None:

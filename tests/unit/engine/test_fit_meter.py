@@ -1,11 +1,15 @@
 """Trying a micro-batch: in a process that is killed when it takes too much, and where CUDA gives no more."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -73,6 +77,37 @@ def test_a_process_that_the_system_killed_did_not_fit(measure: Callable) -> None
     thread.join()
 
     assert found.images_per_s is None
+
+
+def test_a_trial_ends_with_the_process_that_waits_for_it() -> None:
+    """Nobody else would watch over its memory."""
+    options = ["--processes", "1", "--opts", "DEVICE", "cpu", "DATA.BATCH_SIZE", "64", "AUG.MIX_GROUP", "32"]
+    command = [sys.executable, "main.py", "fit", "--cfg", "swin_base_patch4_window7_224", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as fit:
+        deadline = time.monotonic() + 60
+        while not (
+            trials := [pid for pid, parent in session_of(fit.pid) if parent not in (os.getpid(), fit.pid)]
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        fit.kill()
+    deadline = time.monotonic() + 5  # a trial of so many images takes a minute
+    while session_of(fit.pid):
+        assert time.monotonic() < deadline, (trials, session_of(fit.pid))
+        time.sleep(0.02)
+
+
+def session_of(leader: int) -> list[tuple[int, int]]:
+    """Return the processes of a session that run, each with its parent."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            if session == str(leader) and state != "Z":
+                found.append((int(stat.parent.name), int(parent)))
+    return found
 
 
 def test_a_process_that_ended_otherwise_is_an_error(measure: Callable) -> None:

@@ -265,6 +265,7 @@ def test_parameters_take_what_the_optimizer_and_the_average_keep(
         ({"AMP_ENABLE": False}, "cuda", "float32", "fused"),
         ({"AMP_DTYPE": "fp32"}, "cuda", "float32", "fused"),
         ({"DEVICE": "cpu"}, "cpu", "float32", "spelled out"),
+        ({"DEVICE": "cpu", "AMP_DTYPE": "fp64"}, "cpu", "float64", "spelled out"),
         ({"DEVICE": "cpu", "AMP_DTYPE": "bf16"}, "cpu", "16-bit", "spelled out"),
         ({"DEVICE": "mps"}, "mps", "float32", "spelled out"),
         ({"MODEL.TYPE": "swin_mlp"}, "cuda", "16-bit", None),
@@ -281,6 +282,17 @@ def test_the_estimate_is_for_what_the_configuration_computes_with(
     assert (memory.device, memory.precision, memory.attention) == (device, precision, attention)
     kept = 128 * memory.activations_per_image + memory.activations_once
     assert memory.total == memory.parameters + kept
+
+
+def test_float64_takes_twice_what_float32_takes() -> None:
+    narrow, wide = (
+        training_memory(cfg, outline_of(cfg), num_frozen_stages=0)
+        for cfg in (load_config(None, ["DEVICE", "cpu", "AMP_DTYPE", dtype]) for dtype in ("fp32", "fp64"))
+    )
+
+    assert wide.total == 2 * narrow.total
+    assert wide.parameters == 2 * narrow.parameters
+    assert wide.block_formula == f"2 x {narrow.block_formula}"
 
 
 @pytest.mark.parametrize("setting", [ON_CPU, ON_GPU])

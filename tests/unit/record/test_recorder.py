@@ -6,6 +6,7 @@ import logging
 import re
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from swin_train.record import Recorder
 
@@ -49,6 +50,29 @@ def test_small_learning_rates_are_not_shown_as_zero(tmp_path, capsys):
         train(recorder, 1, lr=2e-8)
 
     assert "lr 2e-08" in capsys.readouterr().err
+
+
+def test_curves_go_on_when_a_full_disk_has_room_again(tmp_path, monkeypatch):
+    """TensorBoard's writer raises its first error at every later record too."""
+    real, failing = SummaryWriter.add_scalar, []
+
+    def add_scalar(board, name, *rest):
+        if board in failing:
+            raise OSError(28, "No space left on device")
+        real(board, name, *rest)
+
+    monkeypatch.setattr(SummaryWriter, "add_scalar", add_scalar)
+    with Recorder(tmp_path, is_main=True) as recorder:
+        recorder.start(0, 0)
+        train(recorder, 1, loss=1.0)
+        failing.append(recorder._board)
+        train(recorder, 2, loss=2.0)
+        train(recorder, 3, loss=3.0)
+
+    assert (tmp_path / "log.txt").read_text().count("records are lost (No space left on device)") == 1
+    assert curve(tmp_path, "train/loss") == [(1, 1.0), (3, 3.0)]
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
 
 
 def test_a_resumed_run_has_each_step_once(tmp_path):
