@@ -60,7 +60,7 @@ def test_torch_knows_every_option():
     assert parsed.rdzv_conf == "is_host=0,join_timeout=600,last_call_timeout=30,keep_alive_interval=5"
     assert parsed.signals_to_handle == SIGNALS
 
-    standalone = get_args_parser().parse_args(shown("--nproc", "2")[5:])
+    standalone = get_args_parser().parse_args(shown("--nproc", "2")[4:])
     assert standalone.standalone
 
 
