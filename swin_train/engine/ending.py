@@ -98,13 +98,18 @@ class Ending:
         culprits = roll_call.culprits() if roll_call is not None else []
         if not culprits:
             return lost
-        folder = self._path.parent
-        is_written = any(path.stat().st_size for path in folder.glob("*.txt"))
+        where = f"{self._path.parent} holds what each wrote down, and " if self._is_any_written() else ""
         return PeerLost(
-            f"lost another process after update {self.step or 0}: {'; '.join(culprits).rstrip('.')}; "
-            f"{f'{folder} holds what each wrote down, and ' if is_written else ''}the same command goes on from the "
-            f"last checkpoint"
+            f"lost another process after update {self.step or 0}: {'; '.join(culprits).rstrip('.')}; {where}the same "
+            f"command goes on from the last checkpoint"
         )
+
+    def _is_any_written(self) -> bool:
+        for path in self._path.parent.glob("*.txt"):
+            with suppress(OSError):  # another process takes its own away, where it wrote nothing
+                if path.stat().st_size:
+                    return True
+        return False
 
     def _report(self, error: BaseException, *, is_explained: bool) -> None:
         rank, roll_call = self._runtime.rank, self._runtime.roll_call

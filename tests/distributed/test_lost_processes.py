@@ -31,6 +31,7 @@ def test_a_process_that_hangs_is_named_with_its_stack(opts: Callable, ranks: Ran
     check_statuses(results, 1, 1)
     said = results[0].stderr
     assert "rank 1 does not answer: it is dead, hangs, or its network is cut" in said
+    assert "DATA.TIMEOUT_S is 240 and DIST.TIMEOUT_S 3: where a worker hangs" in said
     stacks = folder("hung") / "ranks"
     assert str(stacks) in said
     assert "faults.py" in (stacks / "rank-1.txt").read_text()  # where it sleeps

@@ -86,6 +86,9 @@ def test_a_second_sigterm_changes_nothing(opts: Callable, ranks: Ranks, folder: 
 
     assert result.status == 143
     assert "SIGTERM: the run is stopping already" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(
+        "stopped by a signal (SIGTERM or SIGUSR1) after update 4 of 15"
+    )
     assert newest_state(folder("stopped")).name == "step-00000004"
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +161,31 @@ def test_where_no_process_told_it_is_torchruns(stage, code):
 def test_a_run_that_came_back_after_a_restart_is_done(stage):
     """What its first start told is still there."""
     assert stage.launch(FAKE_TOLD=stage.told(1), FAKE_CODE="0")[0] == 0
+
+
+def test_a_reason_of_several_lines_is_told_in_the_last_one(stage):
+    told = stage.told(2, '1 problem in the configuration:\n  - --opts: unknown key "X"')
+
+    message = stage.launch(FAKE_TOLD=told, FAKE_CODE="1")[1]
+
+    assert message == (
+        'launch.sh: the run ended with status 2: 1 problem in the configuration: - --opts: unknown key "X"'
+    )
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="needs a machine without a GPU")
+def test_a_machine_without_a_gpu_wants_a_number_of_processes(main_environment):
+    result = subprocess.run(
+        [LAUNCH, "--", "--cfg", "x"],
+        env=main_environment({"PYTHON": sys.executable}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert result.returncode == 2
+    assert "launch.sh: --nproc: this machine has no GPU; give --nproc N\n" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_what_an_earlier_launch_told_does_not_count(stage, tmp_path):

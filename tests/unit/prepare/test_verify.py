@@ -48,6 +48,20 @@ def test_damaged_and_unreadable_images_are_broken(folder: Path) -> None:
     assert report.splits["val"].broken == {"val/bee/empty.jpg": "cannot be decoded (the file is empty)"}
 
 
+def test_a_file_that_is_larger_than_any_picture_is_told_by_its_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a member of an archive that claims to unpack to gigabytes."""
+    name, limit = "train/ant/ant_1.JPEG", 1 << 16
+    with (folder / name).open("ab") as file:
+        file.truncate(limit + 1)
+    monkeypatch.setattr("swin_train.data.images.MAX_BYTES", limit)
+
+    assert check(folder).splits["train"].broken == {
+        name: f"has {limit + 1} bytes, more than the limit of {limit}"
+    }
+
+
 def test_the_same_bytes_are_found_within_and_across_splits(folder: Path) -> None:
     def copy(source: str, target: str) -> None:
         (folder / target).write_bytes((folder / source).read_bytes())
