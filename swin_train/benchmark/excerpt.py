@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swin_train.data.decode import DecodeError, decode
+from swin_train.data.encoded import read
 from swin_train.data.formats import FileSpan, ImageSource
 from swin_train.data.formats.subset import Subset
-from swin_train.data.images import read
 from swin_train.errors import UserError
 
 logger = logging.getLogger(__name__)

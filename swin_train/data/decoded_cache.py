@@ -12,8 +12,8 @@ from PIL import Image
 
 from swin_train.data import draws
 from swin_train.data.decode import FORMATS, MAX_PIXELS
+from swin_train.data.encoded import read
 from swin_train.data.formats import ImageSource
-from swin_train.data.images import read
 from swin_train.data.native.library import Item, Pool
 from swin_train.errors import UserError
 

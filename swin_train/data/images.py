@@ -15,14 +15,12 @@ from torch import Tensor
 
 from swin_train.data import draws
 from swin_train.data.decode import DecodeError, decode
+from swin_train.data.encoded import read
 from swin_train.data.formats import ImageSource
-from swin_train.data.formats.source import FileSpan
 from swin_train.data.pipelines.pipeline import Memory, Pipeline, Place, Plan, Shown, fresh
 from swin_train.data.recipe.limits import TooElongated
 from swin_train.data.sampler import BatchRequest
 from swin_train.errors import DataError
-
-MAX_BYTES = 64 << 20  # of a file
 
 
 class BadImage(NamedTuple):
@@ -175,29 +173,6 @@ def what_is_wrong(source: ImageSource, image: int) -> str:
     except DecodeError as error:
         return error.reason
     return "it could not be used when it was asked for; now it can be decoded"
-
-
-def read(source: ImageSource, image: int, name: str) -> bytes:
-    """The encoded image; DecodeError where it cannot be read, or is larger than any picture should be."""
-    _refuse_huge(source, image, name)
-    try:
-        return source.read(image)
-    except OSError as error:
-        raise DecodeError(name, f"cannot be read ({error.strerror or error})") from error
-
-
-def place_or_bytes(source: ImageSource, image: int) -> FileSpan | bytes:
-    """Where the encoded image lies, or itself where only its source can read it; DecodeError as ``read``."""
-    name = source.name(image)
-    _refuse_huge(source, image, name)
-    return source.span(image) or read(source, image, name)
-
-
-def _refuse_huge(source: ImageSource, image: int, name: str) -> None:
-    """Before it takes memory."""
-    size = int(source.sizes[image])
-    if size > MAX_BYTES:
-        raise DecodeError(name, f"has {size} bytes, more than the limit of {MAX_BYTES}")
 
 
 def _labels(source: ImageSource, request: BatchRequest) -> Tensor:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from swin_train.data.decode import DecodeError
+from swin_train.data.encoded import read
 from swin_train.data.formats import fingerprint
 from swin_train.data.formats.names import listing
 from swin_train.data.formats.source import ImageSource
-from swin_train.data.images import read
 from swin_train.errors import DataError, StorageError, UserError
 from swin_train.prepare.images import Recoding, check, suffix_of
 from swin_train.prepare.in_order import Stopped, in_order

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swin_train.data.decode import DecodeError
+from swin_train.data.encoded import read
 from swin_train.data.formats.source import ImageSource
-from swin_train.data.images import read
 from swin_train.prepare.in_order import Stopped, in_order
 from swin_train.prepare.look import Look, look
 from swin_train.prepare.progress import ProgressLine

@@ -49,7 +49,9 @@ def test_a_copy_of_a_url_that_is_no_weights_is_named_so_that_it_can_be_deleted(t
 
         (copy,) = (tmp_path / "torch_home").rglob("x.pth")
         message = capsys.readouterr().err.rpartition("error: ")[2]
-        assert message.startswith(f"{copy}: cannot be read as a checkpoint, it is damaged or of another kind (")
+        assert message.startswith(
+            f"{copy}: cannot be read as a checkpoint, it is damaged or of another kind ("
+        )
         assert message.endswith("; copy or download it again (delete it first)\n")
         copy.unlink()
 

@@ -1,5 +1,7 @@
 """What is broken, twice there or unusual in a data set is found and named."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,14 @@ def check(path: Path, workers: int = 2) -> Report:
 def save(path: Path, image: Image.Image, kind: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, kind)
+
+
+def test_neither_this_nor_preparing_waits_for_torch() -> None:
+    command = (
+        "import sys, swin_train.prepare.job, swin_train.prepare.verify; sys.exit('torch' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", command], cwd=Path(__file__).parents[3]).returncode == 0
 
 
 def test_an_orderly_set_is_clean(folder: Path) -> None:
@@ -55,7 +65,7 @@ def test_a_file_that_is_larger_than_any_picture_is_told_by_its_size(
     name, limit = "train/ant/ant_1.JPEG", 1 << 16
     with (folder / name).open("ab") as file:
         file.truncate(limit + 1)
-    monkeypatch.setattr("swin_train.data.images.MAX_BYTES", limit)
+    monkeypatch.setattr("swin_train.data.encoded.MAX_BYTES", limit)
 
     assert check(folder).splits["train"].broken == {
         name: f"has {limit + 1} bytes, more than the limit of {limit}"
