@@ -17,14 +17,13 @@ from swin_train.data import draws
 from swin_train.data.buffers import Buffers
 from swin_train.data.decode import DecodeError, decode
 from swin_train.data.decoded_cache import DecodedCache
-from swin_train.data.encoded import place_or_bytes
+from swin_train.data.encoded import place_or_bytes, read
 from swin_train.data.formats import ImageSource
 from swin_train.data.images import (
     BadImage,
     Loaded,
     candidates,
     no_image_left,
-    read,
     transforming,
     unusable_for_evaluation,
 )
