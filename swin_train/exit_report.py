@@ -1,12 +1,13 @@
-"""Why a run ended, as a file: torchrun returns 1 whatever the processes that it started return."""
+"""Why a run ended, on stderr and as a file: torchrun returns 1 whatever the processes that it started return."""
 
 import json
 import os
 import socket
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from swin_train.errors import INTERRUPTED, LockLost, PeerLost, Stopped, UserError, as_user_error
 from swin_train.redact import redacted
@@ -68,6 +69,23 @@ def report_to_launcher(error: BaseException | None) -> None:
     path = os.environ.get(EXIT_FILE)
     if path and (error is not None or os.environ.get("LOCAL_RANK", "0") == "0"):
         report_exit(Path(path), error)
+
+
+def print_error(error: UserError) -> None:
+    """Print the message; beside rank 0, which prints it whole, other ranks print its first line."""
+    rank, text = os.environ.get("RANK", "0"), str(error) if isinstance(error, Stopped) else f"error: {error}"
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        text = f"[rank {rank}] {text if rank == '0' else text.splitlines()[0]}"
+    sys.stderr.write(text + "\n")
+
+
+def end_process(error: UserError) -> NoReturn:
+    """Say why, and end this process at once, from whatever thread and whatever the others are in."""
+    report_to_launcher(error)
+    with suppress(OSError):  # whoever reads it may be gone
+        print_error(error)
+        sys.stderr.flush()
+    os._exit(exit_status(error))
 
 
 def _reason(error: BaseException | None, explained: UserError | None) -> str:

@@ -20,8 +20,8 @@ from swin_train.cli import (
     train,
     verify_data,
 )
-from swin_train.errors import Stopped, UserError, as_user_error
-from swin_train.exit_report import exit_status, report_to_launcher
+from swin_train.errors import UserError, as_user_error
+from swin_train.exit_report import exit_status, print_error, report_to_launcher
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train.run,
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         explained = as_user_error(error)
         report_to_launcher(error)
         if explained is not None:
-            _report(explained)
+            print_error(explained)
         elif isinstance(error, KeyboardInterrupt):
             print("interrupted", file=sys.stderr)
         else:
@@ -86,14 +86,6 @@ def _run(argv: Sequence[str]) -> int:
     near = difflib.get_close_matches(command, COMMANDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
     raise UserError(f"main.py: unknown command {command!r}; {hint}")
-
-
-def _report(error: UserError) -> None:
-    """Print the message; beside rank 0, which prints it whole, other ranks print its first line."""
-    rank, text = os.environ.get("RANK", "0"), str(error) if isinstance(error, Stopped) else f"error: {error}"
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        text = f"[rank {rank}] {text if rank == '0' else text.splitlines()[0]}"
-    print(text, file=sys.stderr)
 
 
 def _show_warnings() -> None:

@@ -13,6 +13,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from swin_train.config import Config
 from swin_train.distributed.channel import Channel
+from swin_train.distributed.heartbeat import Heartbeat
 from swin_train.distributed.launcher import warn_of_shared_store
 from swin_train.distributed.roll_call import RollCall
 from swin_train.distributed.runtime import Runtime
@@ -45,7 +46,7 @@ def launch(cfg: Config) -> Iterator[Runtime]:
         if world_size == 1:
             yield Runtime(device, launcher=launcher)
             return
-        with _process_group(cfg, device, rank, world_size) as roll_call:
+        with _process_group(cfg, device, rank, world_size) as store:
             patient = timedelta(seconds=cfg.DIST.SETUP_TIMEOUT_S)
             yield Runtime(
                 device,
@@ -57,7 +58,12 @@ def launch(cfg: Config) -> Iterator[Runtime]:
                 files=_channel(patient),
                 saver=_channel(patient),
                 launcher=launcher,
-                roll_call=roll_call,
+                roll_call=RollCall(dist.PrefixStore("roll_call", store), rank, world_size) if store else None,
+                heartbeat=(
+                    Heartbeat(dist.PrefixStore("heartbeat", store.clone()), rank, world_size)
+                    if store
+                    else None
+                ),
             )
 
 
@@ -70,8 +76,9 @@ def _channel(timeout: timedelta) -> Channel:
 @contextmanager
 def _process_group(
     cfg: Config, device: torch.device, rank: int, world_size: int
-) -> Iterator[RollCall | None]:
-    if dist.is_initialized():  # by whoever calls this as a library
+) -> Iterator[dist.Store | None]:
+    """Give the store that the processes met at; None where whoever calls this as a library has joined them."""
+    if dist.is_initialized():
         yield None
         return
     warn_of_shared_store(os.environ)
@@ -88,7 +95,7 @@ def _process_group(
         timeout=timedelta(seconds=cfg.DIST.TIMEOUT_S + (_NCCL_LATER_S if is_cuda else 0)),
     )
     try:
-        yield RollCall(dist.PrefixStore("roll_call", store), rank, world_size)
+        yield store
     except Stopped as stop:
         if stop.is_agreed:
             _leave()

@@ -10,6 +10,8 @@ _BOARD_PATIENCE_S = (
     1.0  # beside it: asked through a cut cable, the store gives no answer for a quarter of an hour
 )
 _GONE = "does not answer: it is dead, hangs, or its network is cut"
+NO_RANK = "rank {rank} " + _GONE
+NO_BOARD = f"the process that holds the meeting point, usually rank 0, {_GONE}"
 
 
 class RollCall:
@@ -40,7 +42,7 @@ class RollCall:
         reader = threading.Thread(target=self._read_into, args=(read,), name="roll call", daemon=True)
         reader.start()
         reader.join(_PATIENCE_S + _BOARD_PATIENCE_S)
-        return read[0] if read else [f"the process that holds the meeting point, usually rank 0, {_GONE}"]
+        return read[0] if read else [NO_BOARD]
 
     def _read_into(self, read: list[list[str]]) -> None:
         self.answer("")
@@ -60,4 +62,4 @@ class RollCall:
                     waiting.discard(rank)
             time.sleep(0.05)
         named = [f"rank {rank}: {reason}" for rank, reason in sorted(reasons.items()) if reason]
-        return named + [f"rank {rank} {_GONE}" for rank in sorted(waiting)]
+        return named + [NO_RANK.format(rank=rank) for rank in sorted(waiting)]

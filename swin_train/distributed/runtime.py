@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from swin_train.distributed.channel import Channel
+from swin_train.distributed.heartbeat import Heartbeat
 from swin_train.distributed.roll_call import RollCall
 from swin_train.errors import as_told, told
 
@@ -30,6 +31,7 @@ class Runtime:
         saver: as ``files``, for the thread that writes checkpoints alone.
         launcher: the process that started this one.
         roll_call: names who is gone; None where there is one process.
+        heartbeat: notices who is gone, also where ``files`` and ``saver`` would wait on; None as before.
     """
 
     device: torch.device
@@ -42,6 +44,7 @@ class Runtime:
     saver: Channel = field(default_factory=Channel)
     launcher: int = 0
     roll_call: RollCall | None = None
+    heartbeat: Heartbeat | None = None
 
     @property
     def is_main(self) -> bool:

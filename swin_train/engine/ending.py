@@ -2,11 +2,10 @@
 
 import faulthandler
 import logging
-import os
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import IO
 
 from swin_train.distributed import Runtime
@@ -14,7 +13,7 @@ from swin_train.distributed.launcher import ending_with_launcher
 from swin_train.distributed.signals import StopSignals
 from swin_train.engine.run_folder import EXIT_NAME, RunFolder
 from swin_train.errors import LockLost, PeerLost, UserError, as_user_error
-from swin_train.exit_report import exit_status, report_exit
+from swin_train.exit_report import end_process, report_exit
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +47,8 @@ class Ending:
         now = time.monotonic()
         if self._runtime.world_size > 1 and now - self._armed_at > _REARM_EVERY_S:
             self._armed_at = now
-            patience = min(1.1 * self._timeout_s, self._timeout_s + _LATER_S) + _REARM_EVERY_S
-            faulthandler.dump_traceback_later(patience, file=self._open(), exit=True)
+            patience_s = self._patience_s + _REARM_EVERY_S
+            faulthandler.dump_traceback_later(patience_s, file=self._open(), exit=True)
 
     def pause(self) -> None:
         """Expect no update for a while, as during an evaluation or while files are written."""
@@ -73,7 +72,10 @@ class Ending:
             PeerLost: instead of what a collective says when another process is gone, naming that process.
         """
         try:
-            with ending_with_launcher(self._runtime.launcher, self._end_at_once):
+            with (
+                ending_with_launcher(self._runtime.launcher, self._end_at_once),
+                self._ending_without_others(),
+            ):
                 yield self
         except BaseException as error:
             self._signals.defer()  # torchrun sends SIGTERM as soon as it misses a process, and would cut this short
@@ -93,11 +95,25 @@ class Ending:
                     if not self._path.stat().st_size:
                         self._path.unlink()
 
+    @property
+    def _patience_s(self) -> float:
+        """Seconds after which this process acts, where no collective has given up before, which says it best."""
+        return min(1.1 * self._timeout_s, self._timeout_s + _LATER_S)
+
+    def _ending_without_others(self) -> AbstractContextManager[None]:
+        heartbeat = self._runtime.heartbeat
+        if heartbeat is None:
+            return nullcontext()
+        return heartbeat.ending_without(
+            self._patience_s, lambda culprits: self._end_at_once(self._lost(culprits))
+        )
+
     def _named(self, lost: PeerLost) -> PeerLost:
         roll_call = self._runtime.roll_call
         culprits = roll_call.culprits() if roll_call is not None else []
-        if not culprits:
-            return lost
+        return self._lost(culprits) if culprits else lost
+
+    def _lost(self, culprits: list[str]) -> PeerLost:
         where = f"{self._path.parent} holds what each wrote down, and " if self._is_any_written() else ""
         return PeerLost(
             f"lost another process after update {self.step or 0}: {'; '.join(culprits).rstrip('.')}; {where}the same "
@@ -127,10 +143,10 @@ class Ending:
     def _write(self, error: BaseException | None) -> None:
         report_exit(self._folder / EXIT_NAME, error, step=self.step, owner=self._owner)
 
-    def _end_at_once(self, error: LockLost) -> None:
-        """End this process, in whatever it is; called from the thread that watches the launcher."""
+    def _end_at_once(self, error: LockLost | PeerLost) -> None:
+        """End this process, in whatever it is; called from the threads that watch the launcher and the others."""
         self._write(error)
-        os._exit(exit_status(error))
+        end_process(error)
 
     def _open(self) -> IO[str]:
         if self._file is None:

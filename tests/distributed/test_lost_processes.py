@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from ranks import Ranks, check_statuses
 from run_records import exit_report
 from state_digest import newest_state, state_digest
@@ -35,6 +36,39 @@ def test_a_process_that_hangs_is_named_with_its_stack(opts: Callable, ranks: Ran
     stacks = folder("hung") / "ranks"
     assert str(stacks) in said
     assert "faults.py" in (stacks / "rank-1.txt").read_text()  # where it sleeps
+
+
+@pytest.mark.parametrize(
+    ("stopped", "named"),
+    [(0, "the process that holds the meeting point, usually rank 0,"), (1, "rank 1")],
+)
+def test_a_process_that_is_gone_in_a_save_is_named_in_time(
+    opts: Callable, ranks: Ranks, folder: Callable, stopped: int, named: str
+) -> None:
+    """A collective would wait for it for ``DIST.SETUP_TIMEOUT_S``, since writing may take long.
+
+    SIGSTOP leaves its sockets open, as a machine without power does.
+    """
+    prelude = f"import faults, signal; faults.in_saving(faults.kill(signal.SIGSTOP), call=2, rank={stopped})"
+    job = ranks.start(2, opts(TAG="gone", DIST__TIMEOUT_S=3.0), prelude=prelude)
+
+    job.until_ended(1 - stopped, timeout=30)
+
+    assert job.status(1 - stopped) == 1
+    said = f"lost another process after update 3: {named} does not answer: it is dead, hangs, or its network is cut"
+    assert said in job.output(1 - stopped)
+    assert exit_report(folder("gone"))["reason"].startswith(said)
+    job.kill()
+
+
+def test_a_process_that_takes_long_to_save_is_waited_for(
+    opts: Callable, ranks: Ranks, folder: Callable, undisturbed: str
+) -> None:
+    prelude = "import faults; faults.in_saving(faults.sleep(5), call=2, rank=1)"
+
+    check_statuses(ranks.run(2, opts(TAG="slow", DIST__TIMEOUT_S=2.0), prelude=prelude), 0, 0)
+
+    assert state_digest(newest_state(folder("slow"))) == undisturbed
 
 
 def test_a_process_that_throws_is_named_with_its_error(

@@ -174,24 +174,29 @@ def test_a_lost_machine_with_the_main_process_leaves_the_run_to_the_other(
     check_that_one_machine_ended_what_two_began(run, undisturbed)
 
 
+@pytest.mark.parametrize("moment", [pytest.param("in an update", marks=pytest.mark.long), "in a save"])
 def test_a_cut_network_leaves_the_run_to_one_side_and_the_other_ends_by_itself(
-    several_opts, machines, agents, undisturbed, tmp_path
+    several_opts, machines, agents, undisturbed, tmp_path, moment
 ):
     """The side that is cut off has the main process; the other has the meeting point, which torchrun cannot replace."""
     cut_off, host = machines
     port = free_port()
     run = tmp_path / "output/tiny/cut"
+    saving, saved = tmp_path / "saving", run / "checkpoints/step-00000006"
+    in_save = (
+        f"faults.before_call('swin_train.engine.saver.commit', faults.sleep(2), call=3, once={str(saving)!r})"
+    )
     first, second = (
         agents.start(
             several_opts(**RECIPE, TAG="cut"),
             options=on_two_machines(host.address, port, is_host=machine is host, local=machine.address),
-            prelude=SLOW,
+            prelude=SLOW + (in_save if moment == "in a save" else ""),
             env={"GLOO_SOCKET_IFNAME": machine.interface},
             inside=machine.inside,
         )
         for machine in (host, cut_off)
     )
-    first.until((run / "checkpoints/step-00000006").is_dir)
+    first.until(saving.exists if moment == "in a save" else saved.is_dir)
     assert holder(run) in second.ranks()
 
     cut_off.link("down")

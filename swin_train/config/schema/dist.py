@@ -24,11 +24,14 @@ class Dist(Section):
         "fp32", "Type in which gradients travel between processes; bf16 halves the traffic and rounds them."
     )
     TIMEOUT_S: float = opt(
-        300.0, "Seconds after which a process that the others wait for in an update is taken for lost.", gt=0
+        300.0,
+        "Seconds after which a process is taken for lost that the others wait for in an update, or that does not"
+        " answer.",
+        gt=0,
     )
     SETUP_TIMEOUT_S: float = opt(
         1800.0,
-        "The same for what may take one process long: finding images, reading and writing files.",
+        "The same where one that answers may take long: finding images, reading and writing files.",
         gt=0,
     )
     CHECK_EVERY: int = opt(
