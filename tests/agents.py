@@ -14,6 +14,7 @@ from typing import Any
 
 from ranks import clean_environment
 
+SLOW = "import faults; faults.slow(0.2)\n"  # the prelude of ranks that shall be met at work
 _TESTS = Path(__file__).parent
 _SUBNET = (
     "198.18.77"  # of the range that is set aside for tests of networks (RFC 2544), and only inside namespaces

@@ -20,3 +20,8 @@ def exit_report(run: Path) -> dict[str, Any]:
     """Return what ended the run, as it says."""
     report: dict[str, Any] = json.loads((run / "exit.json").read_text())
     return report
+
+
+def launches(run: Path) -> list[int]:
+    """Return the step that each launch began at."""
+    return [launch["step"] for launch in json.loads((run / "run.json").read_text())["launches"]]

@@ -1,9 +1,10 @@
 """A run of a few seconds, what it is without a fault, and where it lies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from agents import Agents
 from ranks import Ranks, check_statuses
 from state_digest import newest_state, state_digest
 
@@ -28,9 +29,23 @@ def _kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def undisturbed(opts: Callable, ranks: Ranks, _kept: Path) -> str:
-    """The digest of the last state of a run that nothing happened to; the run is made once."""
+def undisturbed_run(opts: Callable, ranks: Ranks, _kept: Path) -> Path:
+    """The folder of a run that nothing happened to; the run is made once."""
     run = _kept / "tiny/undisturbed"
     if not run.exists():
         check_statuses(ranks.run(2, opts(OUTPUT=str(_kept), TAG="undisturbed")), 0, 0)
-    return state_digest(newest_state(run))
+    return run
+
+
+@pytest.fixture
+def undisturbed(undisturbed_run: Path) -> str:
+    """The digest of its last state."""
+    return state_digest(newest_state(undisturbed_run))
+
+
+@pytest.fixture
+def agents(tmp_path: Path) -> Iterator[Agents]:
+    """Starts the real torchrun; ends what is left of it."""
+    agents = Agents(tmp_path / "agents")
+    yield agents
+    agents.kill()

@@ -66,7 +66,7 @@ def test_a_process_that_takes_long_to_save_is_waited_for(
 ) -> None:
     prelude = "import faults; faults.in_saving(faults.sleep(5), call=2, rank=1)"
 
-    check_statuses(ranks.run(2, opts(TAG="slow", DIST__TIMEOUT_S=2.0), prelude=prelude), 0, 0)
+    check_statuses(ranks.run(2, opts(TAG="slow", DIST__TIMEOUT_S=3.0), prelude=prelude), 0, 0)
 
     assert state_digest(newest_state(folder("slow"))) == undisturbed
 

@@ -144,15 +144,13 @@ def test_signals_to_the_whole_group_leave_the_workers_at_work(start_script: Star
     assert output.splitlines()[-1] == f"heard {' '.join(str(int(number)) for number in sorted(_SIGNALS))}"
 
 
-@pytest.mark.parametrize("number", _SIGNALS)
-def test_a_worker_ignores_what_would_end_a_process_that_does_not_listen(
-    start_script: Start, number: signal.Signals
-) -> None:
+def test_a_worker_ignores_what_would_end_a_process_that_does_not_listen(start_script: Start) -> None:
     process = start_script(
         _SETUP + _READ_ALL.replace("start()):", "start()):\n    say('workers', *children())")
     )
     for worker in line_of(process, "workers").split():
-        os.kill(int(worker), number)
+        for number in _SIGNALS:
+            os.kill(int(worker), number)
 
     output, errors = rest_of(process)
 
@@ -284,8 +282,7 @@ def _with_small_shm(left: int) -> list[str]:
 
 
 @pytest.mark.parametrize("has_slots", [True, False])
-@pytest.mark.parametrize("left", [16 * 2**20, 2**18])
-def test_batches_take_nothing_from_dev_shm(start_script: Start, has_slots: bool, left: int) -> None:
+def test_batches_take_nothing_from_dev_shm(start_script: Start, has_slots: bool) -> None:
     batch_bytes = 4 * 3 * 512 * 512 * 4 if has_slots else 0
     process = start_script(
         _SETUP
@@ -301,7 +298,7 @@ for loaded in start(size=512, batch_bytes={batch_bytes}):  # of 12 MB each
     say("batch")
 say("taken", most)
 """,
-        *_with_small_shm(left),
+        *_with_small_shm(2**18),
     )
 
     output, errors = rest_of(process)
