@@ -12,22 +12,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from swin_train.config import Config, to_dict
 from swin_train.distributed import Runtime
-from swin_train.distributed.parallelize import own_part, whole_on_main
-from swin_train.engine.commit import Commit, remove_folder
+from swin_train.distributed.parallelize import whole_on_main
+from swin_train.engine.commit import Commit
+from swin_train.engine.finite import check_finite
 from swin_train.engine.identity import RunFacts, compare_runs
 from swin_train.engine.migrations import SCHEMA
+from swin_train.engine.retention import Retention
 from swin_train.engine.run_folder import RunFolder
 from swin_train.engine.saver import Saver
 from swin_train.engine.source import find_source
 from swin_train.engine.state import TrainState
 from swin_train.engine.step_folders import is_whole, read_train_json, step_folder, step_folders, step_of
-from swin_train.errors import NumericsError, StorageError, UserError
+from swin_train.errors import StorageError, UserError
 from swin_train.weights.stored_tensors import StoredTensors
 from swin_train.weights.write import write_weights
 
@@ -39,8 +40,7 @@ _LAST_SAVE_S = 60.0  # that a run which fails waits for a state that is being wr
 class Checkpointer:
     """Reads the state to continue from, and saves new ones; all processes do so together.
 
-    A disk that refuses is said and
-    tried again at the next time, ``SAVE_MAX_FAILURES`` times.
+    A disk that refuses is said and tried again at the next time, ``SAVE_MAX_FAILURES`` times.
 
     Raises:
         UserError: checkpoints exist, but none is whole, or ``TRAIN.AUTO_RESUME`` is off and a run is there.
@@ -48,10 +48,9 @@ class Checkpointer:
 
     def __init__(self, cfg: Config, folder: RunFolder, runtime: Runtime) -> None:
         self._cfg, self._folder, self._runtime = cfg, folder, runtime
-        self._saver = Saver(runtime.saver, after=self._remove_old)
+        self._retention = Retention(folder.checkpoints, cfg.SAVE_KEEP, cfg.SAVE_FOREVER)
+        self._saver = Saver(runtime.saver, after=self._retention.remove_old)
         self._saved_at = time.monotonic()
-        self._kept: frozenset[int] = frozenset()
-        self._steps_per_epoch = 0
         self._weight_failures = 0
         self._on_disk: tuple[int, int] | None = (
             None  # updates and the last evaluation of the newest state there
@@ -151,9 +150,9 @@ class Checkpointer:
             return
         folder = step_folder(self._folder.checkpoints, state.step)
         tensors = state.tensors()
-        self._check_finite(tensors, state.step)
+        check_finite(tensors, state.step, self._runtime.files)
         is_waiting = must or not self._cfg.SAVE_ASYNC
-        self._keep(state)
+        self._retention.note(state)
         self._saver.start(
             Commit(
                 folder=folder,
@@ -243,39 +242,6 @@ class Checkpointer:
         }
         return json.dumps(content, indent=1)
 
-    def _keep(self, state: TrainState) -> None:
-        self._kept = frozenset({state.best_step, *state.spikes.kept})
-        self._steps_per_epoch = state.plan.steps_per_epoch
-
-    def _remove_old(self) -> None:
-        """Delete what is neither among the newest, nor the best, nor from before a spike, nor for ever."""
-        period = self._cfg.SAVE_FOREVER * self._steps_per_epoch
-        for old in step_folders(self._folder.checkpoints)[: -self._cfg.SAVE_KEEP]:
-            step = step_of(old)
-            if step in self._kept or (period and step % period == 0):
-                continue
-            try:
-                remove_folder(old)
-            except OSError as error:  # no reason to stop
-                logger.warning("%s: cannot be deleted (%s)", old, error.strerror)
-
-    def _check_finite(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Refuse to save numbers from which no run could go on.
-
-        Raises:
-            NumericsError: in every process, naming the first tensor that holds one that is not finite.
-        """
-        names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
-        finite = torch.stack([_is_finite(own_part(tensors[name])).cpu() for name in names])
-        worst = len(names) - int(finite.logical_not().nonzero()[0]) if not finite.all() else 0
-        found = self._runtime.files.largest([worst])[0]
-        if found:
-            raise NumericsError(
-                f"step {step}: {names[len(names) - found]} holds numbers that are not finite; it was not saved, "
-                f"and older checkpoints are intact. Lower TRAIN.BASE_LR, lengthen the warm-up, or use AMP_DTYPE bf16 "
-                f"or fp32"
-            )
-
     def __enter__(self) -> "Checkpointer":
         return self
 
@@ -289,14 +255,6 @@ class Checkpointer:
             self._saver.wait(_LAST_SAVE_S)
         except Exception:  # what ends the run is said already
             logger.debug("the checkpoint that was being written", exc_info=True)
-
-
-def _is_finite(tensor: Tensor) -> Tensor:
-    """Return whether all numbers of a tensor are finite, bool []; isfinite().all() takes ten times as long."""
-    if not tensor.numel():  # a process may hold nothing of a small one
-        return torch.ones((), dtype=torch.bool)
-    least, most = torch.aminmax(tensor)  # both are NaN where one number is
-    return least.isfinite() & most.isfinite()
 
 
 def _on_host(tensors: Mapping[str, Tensor], *, copy: bool) -> dict[str, Tensor]:

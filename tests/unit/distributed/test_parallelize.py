@@ -44,6 +44,28 @@ def test_with_ddp_each_process_holds_all() -> None:
     assert (spread.mesh, spread.is_alone, spread.reduce_dtype) == (None, False, torch.bfloat16)
 
 
+@pytest.mark.parametrize(
+    ("opts", "world_size", "said"),
+    [
+        (["DIST.STRATEGY", "fsdp"], 1, ["DIST.STRATEGY fsdp changes nothing: there is one process"]),
+        (
+            ["DIST.SHARD_SIZE", "2"],
+            4,
+            ["DIST.SHARD_SIZE is not read: it is for DIST.STRATEGY hsdp, not ddp"],
+        ),
+        (["DIST.STRATEGY", "ddp"], 1, []),
+    ],
+)
+def test_what_is_asked_for_in_vain_is_said(
+    opts: list[str], world_size: int, said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    choose_spread(load_config(None, opts), runtime(world_size, 2))
+
+    assert caplog.messages == said
+
+
 class Machines(Channel):
     """Processes of machines of 4, 4 and 8."""
 
