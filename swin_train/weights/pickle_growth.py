@@ -3,17 +3,13 @@
 Told from the instructions of the pickles, none of which is run.
 """
 
-import pickletools
 import re
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from swin_train.weights.pickle_names import GETS, PUTS, STRINGS, Instruction
+from swin_train.weights.pickle_names import GETS, PUTS, STRINGS, Instruction, pickles
 
-_ZIP = b"PK\3\4"
-_OLDER_PICKLES = 5  # that stand before the tensors of an older file
 # With a number for an argument each of them makes so many bytes; data looks none of them up.
 _BY_NUMBER = re.compile(r"(builtins\.|__builtin__\.)bytearray|torch\.(\w+\.)*(\w*Tensor|TypedStorage)")
 
@@ -43,25 +39,10 @@ def maker_by_number(file: Path) -> str | None:
     Raises:
         Exception: of nearly any kind, where the file is no whole one.
     """
-    for instructions in _all_pickles(file):
+    for instructions in pickles(file):
         if found := _maker(instructions):
             return found
     return None
-
-
-def _all_pickles(file: Path) -> Iterator[list[Instruction]]:
-    """Every pickle that a reader could take for the file's own; one that cannot be listed is an error."""
-    with file.open("rb") as content:
-        is_zip = content.read(len(_ZIP)) == _ZIP
-        content.seek(0)
-        if not is_zip:
-            for _ in range(_OLDER_PICKLES):
-                yield list(pickletools.genops(content))
-            return
-        with zipfile.ZipFile(content) as archive:
-            for name in archive.namelist():
-                if name.lower().endswith("data.pkl"):
-                    yield list(pickletools.genops(archive.read(name)))
 
 
 def _maker(instructions: Sequence[Instruction]) -> str | None:

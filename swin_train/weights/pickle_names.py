@@ -9,6 +9,8 @@ from typing import Any
 
 Instruction = tuple[pickletools.OpcodeInfo, Any, int | None]  # with its argument, and where it stands
 
+_ZIP = b"PK\3\4"
+_OLDER_PICKLES = 5  # that stand before the tensors of an older file
 STRINGS = ("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
 PUTS = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
 GETS = ("GET", "BINGET", "LONG_BINGET")
@@ -24,21 +26,29 @@ def pickle_names(file: Path) -> tuple[int, list[str]]:
     """
     protocol, names = 0, dict[str, None]()
     with suppress(Exception):  # what is no pickle raises nearly anything
-        for instructions in _pickles(file):
+        for instructions in pickles(file):
             protocol = max(protocol, *map(_protocol, instructions))
             names.update(dict.fromkeys(_names(instructions)))
     return protocol, list(names)
 
 
-def _pickles(file: Path) -> Iterator[list[Instruction]]:
+def is_archive(file: Path) -> bool:
+    """Whether torch reads a file as a zip archive, not as one of its older files."""
     with file.open("rb") as content:
-        if not zipfile.is_zipfile(content):
-            content.seek(0)
-            while True:  # until the tensors, which stand behind several pickles and are none
-                yield list(pickletools.genops(content))
-        with zipfile.ZipFile(content) as archive:
-            name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-            yield list(pickletools.genops(archive.read(name)))
+        return content.read(len(_ZIP)) == _ZIP
+
+
+def pickles(file: Path) -> Iterator[list[Instruction]]:
+    """Every pickle that a reader could take for the file's own; one that cannot be listed is an error."""
+    if is_archive(file):
+        with zipfile.ZipFile(file) as archive:
+            for name in archive.namelist():
+                if name.lower().endswith("data.pkl"):
+                    yield list(pickletools.genops(archive.read(name)))
+        return
+    with file.open("rb") as content:
+        for _ in range(_OLDER_PICKLES):
+            yield list(pickletools.genops(content))
 
 
 def _protocol(instruction: Instruction) -> int:

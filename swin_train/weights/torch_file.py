@@ -13,14 +13,13 @@ import torch
 from swin_train.errors import UserError
 from swin_train.weights.damage import describe_damage
 from swin_train.weights.pickle_growth import maker_by_number
-from swin_train.weights.pickle_names import pickle_names
+from swin_train.weights.pickle_names import is_archive, pickle_names
 
 # Published checkpoints hold these two as objects. As ordered dicts they are data, and nothing of theirs runs.
 _HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (OrderedDict, "yacs.config.CfgNode"),
     (OrderedDict, "argparse.Namespace"),
 ]
-_ZIP = b"PK\3\4"
 _DEFAULT_PROTOCOL = 2  # of torch.save; torch's weights-only reader knows little of others
 
 # What files that are data alone look up; torch itself tells it of its zip archives of the default protocol.
@@ -63,11 +62,10 @@ def _refuse_swelling(file: Path) -> None:
 
 
 def _refuse_packed(file: Path) -> None:
-    with file.open("rb") as content:
-        if content.read(len(_ZIP)) != _ZIP:
-            return
-        with zipfile.ZipFile(content) as archive:
-            size, total = file.stat().st_size, sum(member.file_size for member in archive.infolist())
+    if not is_archive(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        size, total = file.stat().st_size, sum(member.file_size for member in archive.infolist())
     if total > size:
         raise UserError(
             f"{file}: refused, because it would unpack {size} bytes to {total}; torch.save packs nothing, so "
