@@ -48,6 +48,10 @@ def launch(cfg: Config) -> Iterator[Runtime]:
             return
         with _process_group(cfg, device, rank, world_size) as store:
             patient = timedelta(seconds=cfg.DIST.SETUP_TIMEOUT_S)
+            roll_call, heartbeat = None, None
+            if store is not None:
+                roll_call = RollCall(dist.PrefixStore("roll_call", store), rank, world_size)
+                heartbeat = Heartbeat(dist.PrefixStore("heartbeat", store.clone()), rank, world_size)
             yield Runtime(
                 device,
                 rank,
@@ -58,12 +62,8 @@ def launch(cfg: Config) -> Iterator[Runtime]:
                 files=_channel(patient),
                 saver=_channel(patient),
                 launcher=launcher,
-                roll_call=RollCall(dist.PrefixStore("roll_call", store), rank, world_size) if store else None,
-                heartbeat=(
-                    Heartbeat(dist.PrefixStore("heartbeat", store.clone()), rank, world_size)
-                    if store
-                    else None
-                ),
+                roll_call=roll_call,
+                heartbeat=heartbeat,
             )
 
 

@@ -30,8 +30,8 @@ class Runtime:
         files: for what may take long in one process alone, such as writing; waits ``DIST.SETUP_TIMEOUT_S``.
         saver: as ``files``, for the thread that writes checkpoints alone.
         launcher: the process that started this one.
-        roll_call: names who is gone; None where there is one process.
-        heartbeat: notices who is gone, also where ``files`` and ``saver`` would wait on; None as before.
+        roll_call: names who is gone; None where there is one process, or whoever calls this has joined them.
+        heartbeat: notices who is gone, also where ``files`` and ``saver`` would wait on; None where ``roll_call`` is.
     """
 
     device: torch.device

@@ -105,11 +105,7 @@ def fit(
         UserError: nothing fits, or the training that is meant is not possible.
     """
     check_is_trained(cfg)
-    if read_environment(os.environ)[2] > 1:
-        raise UserError(
-            "main.py fit: torchrun started several processes; start one, without it, and say how many the training"
-            " will have: --processes N"
-        )
+    _check_is_alone()
     global_batch = cfg.TRAIN.GLOBAL_BATCH or cfg.DATA.BATCH_SIZE * processes * cfg.TRAIN.ACCUMULATION_STEPS
     num_images, num_classes = _read_data(cfg) if cfg.DATA.DATA_PATH else (global_batch, cfg.num_classes)
 
@@ -146,6 +142,14 @@ def fit(
         trials=tuple(trials),
         notes=tuple(_notes(cfg, processes, device.type)),
     )
+
+
+def _check_is_alone() -> None:
+    if read_environment(os.environ)[2] > 1:
+        raise UserError(
+            "main.py fit: torchrun started several processes; start one, without it, and say how many the training"
+            " will have: --processes N"
+        )
 
 
 def list_candidates(rank_batch: int, mix_group: int) -> list[int]:

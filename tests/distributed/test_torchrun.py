@@ -84,7 +84,6 @@ def test_a_killed_torchrun_leaves_no_rank_and_nothing_is_committed_after_it(opts
     assert newest_state(run) == committed
     report = exit_report(run)
     assert report["status"] == 3
-    assert (
-        report["reason"]
-        == f"launch: torchrun's agent (process {agent.process.pid}) is gone; start the run again"
-    )
+    said = f"launch: torchrun's agent (process {agent.process.pid}) is gone; start the run again"
+    assert report["reason"] == said
+    assert f"[rank 0] error: {said}" in agent.stderr()
