@@ -146,7 +146,7 @@ def _memory(model: Description) -> list[str]:
 def _formula(model: Description, memory: TrainingMemory) -> list[str]:
     is_frozen = memory.trained_parameters < model.parameters
     trained = f", {memory.trained_parameters:,} of them trained" if is_frozen else ""
-    attention = f", attention {memory.attention}" if memory.attention else ""
+    attention = f", attention by {memory.attention}" if memory.attention else ""
     again = [f"blocks of {_stages(model, memory)} are computed again"] if memory.checkpointing else []
     return [
         f"{memory.parameters / model.parameters:.4g} bytes for each of {model.parameters:,} parameters{trained}",

@@ -15,6 +15,7 @@ from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, launch
 from swin_train.distributed.parallelize import is_sharded
+from swin_train.engine.attention import say_attention
 from swin_train.engine.header import INPUT_KEYS
 from swin_train.engine.identity import is_same
 from swin_train.engine.precision import Precision, choose_precision
@@ -69,6 +70,7 @@ def evaluate(cfg: Config) -> Evaluation:
         precision = choose_precision(cfg, runtime.device)
         kind = weights.metadata.get("weights", cfg.TEST.WEIGHTS)
         logger.info("%s: %s weights, %s, on %s", path, kind, precision.name, runtime.device)
+        say_attention(model.eval(), runtime.device, precision)
         feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
         return evaluate_model(model.to(runtime.device, precision.parameter_dtype), feed, precision, runtime)
 

@@ -11,6 +11,7 @@ from timm.utils import ModelEmaV3
 from swin_train.config import Config
 from swin_train.data.loader import Batch
 from swin_train.distributed import launch
+from swin_train.engine.attention import say_attention
 from swin_train.engine.plan import RunPlan
 from swin_train.engine.precision import Precision, choose_precision
 from swin_train.engine.state import TrainState
@@ -63,6 +64,7 @@ def _build_state(cfg: Config, plan: RunPlan, precision: Precision, device: torch
     """As a new training does; weights do not change what is measured, so that none are loaded."""
     model = build_model(cfg, plan.num_classes)
     freeze(model, cfg.TRAIN.FREEZE)
+    say_attention(model, device, precision)
     model = model.to(device, precision.parameter_dtype).train()
     return TrainState(
         model=model,

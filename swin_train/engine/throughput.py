@@ -7,6 +7,7 @@ import torch
 
 from swin_train.config import Config
 from swin_train.distributed import Runtime, launch
+from swin_train.engine.attention import say_attention
 from swin_train.engine.precision import choose_precision
 from swin_train.record import Recorder
 from swin_train.tasks import build_task
@@ -33,6 +34,7 @@ def throughput(cfg: Config) -> float:
         task = build_task(cfg, need_train=False)
         precision = choose_precision(cfg, runtime.device)
         model = task.build_model().to(runtime.device, precision.parameter_dtype).eval()
+        say_attention(model, runtime.device, precision)
         feed = task.build_eval_feed(runtime.rank, runtime.world_size, runtime.device)
         images = next(feed.batches()).images.to(precision.parameter_dtype)
         num_warmup, num_timed = _FORWARDS.get(runtime.device.type, _FORWARDS_ELSEWHERE)

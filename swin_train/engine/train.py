@@ -17,6 +17,7 @@ from swin_train.distributed import Runtime, Spread, choose_spread, launch, paral
 from swin_train.distributed.agreement import check_agreement
 from swin_train.distributed.parallelize import place_average
 from swin_train.distributed.signals import StopSignals
+from swin_train.engine.attention import say_attention
 from swin_train.engine.bad_images import BadImageList
 from swin_train.engine.checkpoint import Checkpointer
 from swin_train.engine.ending import Ending
@@ -174,6 +175,7 @@ def _build_state(
     elif cfg.MODEL.PRETRAINED:
         logger.info("MODEL.PRETRAINED is not read: the run goes on from its own checkpoint")
     freeze(model, cfg.TRAIN.FREEZE)
+    say_attention(model, runtime.device, precision)
     model.to(precision.parameter_dtype)
     runtime.files.meet()  # who found the images and the weights first waits for the others
     check_agreement(model.state_dict().values(), 0, runtime.files, "at the start")

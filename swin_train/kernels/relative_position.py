@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _COORDINATE_SCALE = 8.0  # the offset that is 1 after the logarithm
@@ -68,3 +69,27 @@ def pretrained_window_of(largest: float, window: int) -> float:
         Side of the window, in tokens; a whole number but for rounding.
     """
     return (window - 1) * _COORDINATE_SCALE / (_COORDINATE_SCALE**largest - 1) + 1
+
+
+def sum_by_offset(pairs: Tensor, window: int, table_window: int | None = None) -> Tensor:
+    """The adjoint of ``gather_bias``: [heads, N, N] to [offsets, heads], pairs of one offset added up.
+
+    Without atomics, so with the same bits every time.
+
+    Args:
+        pairs: [heads, N, N], N = window ** 2.
+        window, table_window: as of ``relative_position_index``.
+    """
+    grid = pairs.unflatten(2, (window, window)).unflatten(1, (window, window))  # heads, y, x, y', x'
+    rows = _sum_diagonals(grid.permute(0, 2, 4, 1, 3))  # heads, x, x', dy
+    offsets = _sum_diagonals(rows.permute(0, 3, 1, 2))  # heads, dy, dx
+    beyond = (table_window or window) - window
+    return F.pad(offsets, (beyond,) * 4).flatten(1).t().contiguous()
+
+
+def _sum_diagonals(square: Tensor) -> Tensor:
+    """[..., n, n] to [..., 2n - 1]: the sums over the elements of each difference of row and column, ascending."""
+    side = square.shape[-1]
+    # A row of 2n in lines of 2n - 1 stands one further to the right in each line.
+    skewed = F.pad(square.flip(-1), (0, side)).flatten(-2)[..., : side * (2 * side - 1)]
+    return skewed.unflatten(-1, (side, 2 * side - 1)).sum(-2)

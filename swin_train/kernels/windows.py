@@ -1,5 +1,7 @@
 """How many patches and windows an image has: arithmetic alone, without torch."""
 
+FUSED_HEAD_DIMS = (16, 32, 64)  # channels of a head that the Triton kernels of window attention take
+
 
 def whole_windows(side: int, window: int) -> int:
     """The side of a map after padding: the smallest multiple of ``window`` that holds it."""

@@ -70,6 +70,7 @@ def _sizes(cfg: Config, num_classes: int) -> dict[str, Any]:
         "num_heads": section.NUM_HEADS,
         "window_size": section.WINDOW_SIZE,
         "padding": cfg.MODEL.PADDING,
+        "attention": cfg.MODEL.ATTENTION,
         "mlp_ratio": section.MLP_RATIO,
         "drop_rate": cfg.MODEL.DROP_RATE,
         "drop_path_rate": cfg.MODEL.DROP_PATH_RATE,

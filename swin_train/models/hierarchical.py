@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swin_train.kernels.window_attention import Padding
+from swin_train.kernels.window_attention import Attention, Padding
 from swin_train.kernels.windows import stage_maps
 from swin_train.models.layers.block import Block
 from swin_train.models.layers.norm import NormLayer
@@ -29,6 +29,7 @@ class Common(TypedDict, total=False):
     depths: Sequence[int]
     num_heads: Sequence[int]
     padding: Padding
+    attention: Attention
     mlp_ratio: float
     drop_rate: float
     attn_drop_rate: float
@@ -57,6 +58,7 @@ class HierarchicalModel(nn.Module):
         depths: blocks of each stage.
         num_heads: heads of each stage.
         padding: what stands beside the edge of a map that is no multiple of the window; attention alone asks.
+        attention: implementation of window attention; see MODEL.ATTENTION.
         mlp_ratio: hidden channels of a block's perceptron, as a multiple of its channels.
         drop_rate: dropout after the patch embedding, in the perceptrons and after the attention.
         attn_drop_rate: dropout of the attention weights.
@@ -90,6 +92,7 @@ class HierarchicalModel(nn.Module):
         depths: Sequence[int] = DEPTHS,
         num_heads: Sequence[int] = (3, 6, 12, 24),
         padding: Padding = "reference",
+        attention: Attention = "auto",
         mlp_ratio: float = 4.0,
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
@@ -115,7 +118,7 @@ class HierarchicalModel(nn.Module):
         self.pos_drop = nn.Dropout(drop_rate)
 
         places = block_places(embed_dim, resolutions, depths, num_heads, window_size, drop_path_rate)
-        options = BlockOptions(padding, mlp_ratio, drop_rate, attn_drop_rate, norm_layer)
+        options = BlockOptions(padding, attention, mlp_ratio, drop_rate, attn_drop_rate, norm_layer)
         stages = []
         for i, in_stage in enumerate(places):
             blocks = [make_block(place, options) for place in in_stage]

@@ -12,17 +12,18 @@ matrix product or GELU reads again, 2 in mixed precision, else 4:
 
     norms        8 (C + 2) T: both inputs in float32, mean and deviation of each token
     perceptron   b (C + 2 hidden) T: the inputs of both layers and of GELU
-    attention    b (2 C T + 3 C P): the inputs of both projections; q, k, v. And
-                 fused, as on a GPU: b C P + 4 heads P, the result and a sum for each row of the logits
-                 spelled out, as elsewhere: b heads N P, the attention weights; in Swin v1 b C P, the scaled q
-    Swin v2      b 2 C P + 4 (C P + 4 heads P) more: directions and lengths of q and k
+    attention    as MODEL.ATTENTION says:
+                 triton: b 5 C T + 4 heads P, the inputs of both projections, q, k, v, and a sum for each row of logits
+                 sdpa: b (2 C T + 4 C P) + 4 heads P: q, k, v and the result once more, cut into windows
+                 reference: b (2 C T + 3 C P + heads N P), with the attention weights; in Swin v1 b C P, the scaled q
+    Swin v2      but for triton, b 2 C P + 4 (C P + 4 heads P) more: directions and lengths of q and k
     Swin-MLP     b C P instead of the attention: the windows
 
-Mixed precision adds 8 C P in Swin v2, q and k in float32, and 4 heads N P where attention is spelled out, its softmax.
+But for triton, mixed precision adds 8 C P in Swin v2, q and k in float32; and 4 heads N P to reference, its softmax.
 
 The patch embedding, the mergings and the end of the model leave the inputs of their norms and products. What is left
-once: the 16-bit weights of mixed precision, the biases of all windows where attention is fused, Swin v2's position
-networks. What is frozen leaves nothing.
+once: the 16-bit weights of mixed precision, the biases of all windows for sdpa, Swin v2's position networks. What is
+frozen leaves nothing.
 
 A block of a stage that TRAIN.USE_CHECKPOINT or TRAIN.CHECKPOINT_STAGES names leaves its input alone, 4 C T, until it is
 computed again. By then, what came after it is gone; so the activations are the most that there is at the end of the
@@ -38,6 +39,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from swin_train.config import Config
+from swin_train.kernels.windows import FUSED_HEAD_DIMS
 from swin_train.models.costs import embedding_product, model_parameters, num_offsets
 from swin_train.models.outline import POSITION_HIDDEN, Outline, StageOutline
 
@@ -66,13 +68,13 @@ class Setting:
 
     Attributes:
         is_mixed: matrix products are computed in 16 bits.
-        is_fused: attention keeps none of its weights.
+        attention: "triton", "sdpa" or "reference", as MODEL.ATTENTION.
         checkpointed: the stages whose blocks are computed again in the backward pass.
         num_frozen_stages: as TRAIN.FREEZE says; all and one more is everything but the head.
     """
 
     is_mixed: bool
-    is_fused: bool
+    attention: str
     checkpointed: tuple[int, ...] = ()
     num_frozen_stages: int = 0
 
@@ -90,7 +92,7 @@ class TrainingMemory:
         device: what it is made for: "cuda", "mps" or "cpu".
         batch_size: images of one process.
         precision: "16-bit" (bfloat16 or float16), "float32" or "float64", of the matrix products.
-        attention: "fused" or "spelled out"; None where there is none.
+        attention: "triton", "sdpa" or "reference"; None where there is none.
         checkpointing: the stages whose blocks are computed again in the backward pass.
         optimizer: TRAIN.OPTIMIZER.NAME.
         trained_parameters: number of those that are not frozen.
@@ -120,7 +122,7 @@ def training_memory(cfg: Config, model: Outline, num_frozen_stages: int) -> Trai
     device = "cuda" if cfg.DEVICE == "auto" else cfg.DEVICE
     setting = Setting(
         is_mixed=cfg.amp_enabled and _is_16_bit(cfg.AMP_DTYPE, device),
-        is_fused=device == "cuda",
+        attention=_attention(cfg, model, device),
         checkpointed=cfg.checkpoint_stages,
         num_frozen_stages=num_frozen_stages,
     )
@@ -130,12 +132,11 @@ def training_memory(cfg: Config, model: Outline, num_frozen_stages: int) -> Trai
         times * _WIDE * (total + trained * (1 + _num_averages(cfg)) + (total if cfg.TRAIN.EMA_DECAY else 0))
     )
     activations = activation_memory(model, setting, cfg.DATA.BATCH_SIZE)
-    attention = "fused" if setting.is_fused else "spelled out"
     return TrainingMemory(
         device=device,
         batch_size=cfg.DATA.BATCH_SIZE,
         precision="16-bit" if setting.is_mixed else "float64" if times == 2 else "float32",
-        attention=None if model.family == "swin_mlp" else attention,
+        attention=None if model.family == "swin_mlp" else setting.attention,
         checkpointing=setting.checkpointed,
         optimizer=cfg.TRAIN.OPTIMIZER.NAME,
         trained_parameters=trained,
@@ -203,12 +204,14 @@ def _mixer_terms(family: str, setting: Setting) -> tuple[dict[str, int], dict[st
     """What mixing the tokens leaves: elements of ``setting.narrow`` bytes, and elements in float32."""
     if family == "swin_mlp":
         return {"C P": 1}, {}
+    if setting.attention == "triton":
+        return {"C T": 5}, {"heads P": 1}
     narrow, wide = Counter({"C T": 2, "C P": 3}), Counter[str]()
     if family == "swinv2":
         narrow["C P"] += 2
         wide["C P"] += 3 if setting.is_mixed else 1  # in mixed precision q and k are cast to be normalised
         wide["heads P"] += 4
-    if setting.is_fused:
+    if setting.attention == "sdpa":
         narrow["C P"] += 1
         wide["heads P"] += 1
     else:
@@ -230,10 +233,12 @@ def _block(model: Outline, stage: StageOutline, shift: int, setting: Setting) ->
     if model.family == "swin_mlp":
         return ActivationMemory(per_image, _cast(setting, 2 * C * hidden + stage.heads * stage.window**4))
     once = _cast(setting, 2 * C * hidden + 4 * C**2)
-    if setting.is_fused:
+    if setting.attention == "sdpa":
         once += setting.narrow * weights  # all windows have as many biases
     if model.family == "swinv2":
         once += _WIDE * (num_offsets(stage) * (POSITION_HIDDEN + stage.heads) + stage.heads)
+        if setting.attention == "triton":  # the table, and what a padded token has
+            once += _WIDE * (num_offsets(stage) * stage.heads + 3 * C)
     return ActivationMemory(per_image, once)
 
 
@@ -245,6 +250,17 @@ def _norm(tokens: int, channels: int) -> int:
 def _cast(setting: Setting, num_weights: int) -> int:
     """The 16-bit copies of weights that mixed precision makes."""
     return setting.narrow * num_weights if setting.is_mixed else 0
+
+
+def _attention(cfg: Config, model: Outline, device: str) -> str:
+    """What MODEL.ATTENTION means; "auto" takes a GPU to be one that the Triton kernels run on."""
+    if cfg.MODEL.ATTENTION != "auto":
+        return cfg.MODEL.ATTENTION
+    if device != "cuda":
+        return "reference"
+    is_mixed = cfg.amp_enabled and _is_16_bit(cfg.AMP_DTYPE, device)
+    fits = all(stage.channels // stage.heads in FUSED_HEAD_DIMS for stage in model.stages)
+    return "triton" if is_mixed and fits else "sdpa"
 
 
 def _is_16_bit(amp_dtype: str, device: str) -> bool:

@@ -6,7 +6,7 @@ position biases come from a small network, which fits any window.
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Unpack, cast
 
@@ -137,8 +137,15 @@ class CosineWindowAttention(ShiftedWindows):
 
     def bias(self, index: Tensor) -> Tensor:
         """[num_heads, N, N] for the [N, N] of ``index``; without gradients computed only after a change."""
+        return self._kept(len(index), lambda: gather_bias(self.bias_table(), index))
+
+    def kept_bias_table(self) -> Tensor:
+        """``bias_table``; without gradients computed only after a change."""
+        return self._kept("table", self.bias_table)
+
+    def _kept(self, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
         sources = [*self.cpb_mlp.parameters(), *self.cpb_mlp.buffers(), self.relative_coords_table]
-        return self._cached_bias.get(sources, len(index), lambda: gather_bias(self.bias_table(), index))
+        return self._cached_bias.get(sources, key, compute)
 
     def bias_table(self) -> Tensor:  # noqa: D102
         coordinates = self.relative_coords_table.to(self.logit_scale.dtype)

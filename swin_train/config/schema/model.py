@@ -117,6 +117,12 @@ class Model(Section):
         " the norm, then rolls, as the authors' detection code and torchvision do; timm rolls, then pads; masked"
         " never attends to padding.",
     )
+    ATTENTION: Literal["auto", "triton", "sdpa", "reference"] = opt(
+        "auto",
+        "How window attention is computed: triton is one fused kernel, for NVIDIA GPUs from compute capability 8.0;"
+        " sdpa is PyTorch's scaled_dot_product_attention on windows that are cut out first; reference spells it out;"
+        " auto is the fastest that can run, and the log says which and why.",
+    )
     LABEL_SMOOTHING: float = opt(0.1, "Share of the target spread evenly over all classes.", ge=0, lt=1)
     SWIN: Swin
     SWINV2: SwinV2

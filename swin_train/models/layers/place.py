@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from swin_train.kernels.window_attention import Padding
+from swin_train.kernels.window_attention import Attention, Padding
 from swin_train.kernels.windows import fit_window
 from swin_train.models.layers.norm import NormLayer
 
@@ -40,6 +40,7 @@ class BlockOptions:
     """What all blocks of a model share; see ``HierarchicalModel`` and the families for the meanings."""
 
     padding: Padding
+    attention: Attention
     mlp_ratio: float
     drop_rate: float
     attn_drop_rate: float

@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from swin_train.kernels.relative_position import gather_bias, relative_position_index
-from swin_train.kernels.window_attention import attention_mask, window_attention
+from swin_train.kernels.window_attention import (
+    Choice,
+    attention_mask,
+    choose,
+    fused_window_attention,
+    window_attention,
+)
 from swin_train.kernels.windows import fit_window
 from swin_train.models.layers.place import BlockOptions, Place
 
@@ -37,6 +43,7 @@ class ShiftedWindows(nn.Module):
         self.num_heads = place.num_heads
         self.window, self.shift = place.window, place.shift
         self.padding = options.padding
+        self.attention = options.attention
         self.attn_drop = options.attn_drop_rate
         self.proj_drop = nn.Dropout(options.drop_rate)
 
@@ -54,20 +61,35 @@ class ShiftedWindows(nn.Module):
             index = relative_position_index(window, self.window, x.device)
             mask = attention_mask(*resolution, window, shift, self.padding, x.device)
         qkv, pad_token = self.project(x)
-        out = window_attention(
-            qkv,
-            self.bias(index),
-            num_heads=self.num_heads,
-            window=window,
-            shift=shift,
-            scale=self.scale(),
-            cosine=self.cosine,
-            padding=self.padding,
-            pad_token=pad_token,
-            mask=mask,
-            dropout=self.attn_drop if self.training else 0.0,
-        )
+        how: dict[str, Any] = {
+            "num_heads": self.num_heads,
+            "window": window,
+            "shift": shift,
+            "scale": self.scale(),
+            "cosine": self.cosine,
+            "padding": self.padding,
+            "pad_token": pad_token,
+        }
+        implementation = self.choose(qkv.device, qkv.dtype).name
+        if implementation == "triton":
+            out = fused_window_attention(qkv, self.kept_bias_table(), **how)
+        else:
+            dropout = self.attn_drop if self.training else 0.0
+            use_sdpa = implementation == "sdpa"
+            out = window_attention(
+                qkv, self.bias(index), mask=mask, dropout=dropout, use_sdpa=use_sdpa, **how
+            )
         return self.proj_drop(self.proj(out))
+
+    def choose(self, device: torch.device, dtype: torch.dtype) -> Choice:
+        """The implementation for q, k, v of ``dtype`` on ``device``, and why.
+
+        Raises:
+            UserError: the one that was asked for cannot run.
+        """
+        dropout = self.attn_drop if self.training else 0.0
+        head_dim = self.dim // self.num_heads
+        return choose(self.attention, device, dtype, head_dim=head_dim, dropout=dropout)
 
     def register_computed(self, name: str, compute: Callable[[], Tensor | None]) -> None:
         """Add a buffer that follows from the sizes alone.
@@ -91,6 +113,10 @@ class ShiftedWindows(nn.Module):
     def bias(self, index: Tensor) -> Tensor:
         """What the relative positions add to the logits: [num_heads, N, N] for the [N, N] of ``index``."""
         return gather_bias(self.bias_table(), index)
+
+    def kept_bias_table(self) -> Tensor:
+        """``bias_table``, computed only when it has to be."""
+        return self.bias_table()
 
     def bias_table(self) -> Tensor:
         """The bias of every offset within a window: [(2 * window - 1) ** 2, num_heads]."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from swin_train.kernels.window_attention import Padding
+from swin_train.kernels.window_attention.maps import Padding
 from swin_train.weights.layouts.dropped import Dropped, Reason
 from swin_train.weights.layouts.spec import ModelSpec
 from swin_train.weights.values import has_values

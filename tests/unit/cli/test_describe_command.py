@@ -35,13 +35,13 @@ stage    map  padded to  channels  heads  depth  window  shift  parameters  GFLO
     2  14x14          -       384     12      6       7      3    11.842 M   4.366        7x7
     3    7x7          -       768     24      2       7      0    14.184 M   1.402          -
 
-memory of a training step: 7.57 GiB, an estimate for one process on a GPU
+memory of a training step: 7.23 GiB, an estimate for one process on a GPU
       0.42 GiB  weights, gradients, averages of adamw, in float32
-      7.15 GiB  kept for the backward pass: 128 images x 56.8 MiB, and 58.0 MiB once
+      6.81 GiB  kept for the backward pass: 128 images x 54.0 MiB, and 53.8 MiB once
   16 bytes for each of 28,288,354 parameters
   a block of T tokens (P with padding) with C channels, in windows of N tokens, keeps in bytes
-    8 (C + 2) T + 2 (C + 2 hidden) T + 2 (2 C T + 4 C P) + 4 (heads P)
-  products in 16-bit, attention fused; the whole of it: python -m pydoc swin_train.models.memory
+    8 (C + 2) T + 2 (C + 2 hidden) T + 2 (5 C T) + 4 (heads P)
+  products in 16-bit, attention by triton; the whole of it: python -m pydoc swin_train.models.memory
   not counted: temporary tensors, the batch, what CUDA and its allocator hold back
 """
 
@@ -120,7 +120,7 @@ def test_the_memory_follows_the_flags(capsys: pytest.CaptureFixture[str]) -> Non
     assert "parameters, 26,796,064 of them trained\n" in frozen
     assert "blocks of all stages are computed again\n" in again
     assert "estimate for one process on the CPU\n" in on_cpu
-    assert "products in float32, attention spelled out;" in on_cpu
+    assert "products in float32, attention by reference;" in on_cpu
 
 
 def test_the_stages_that_are_computed_again_are_told(capsys: pytest.CaptureFixture[str]) -> None:

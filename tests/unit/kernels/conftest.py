@@ -1,4 +1,4 @@
-"""Pictures and plans for the tests of augmentation."""
+"""Pictures and plans for the tests of augmentation, and Triton's compiler without a GPU."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,43 @@ from PIL import Image
 from swin_train.kernels.augment import OpCode, Operations
 
 FILL = (124, 116, 104)
+
+
+@pytest.fixture
+def compiled_for(monkeypatch, tmp_path) -> Callable[[int], dict[str, list[str]]]:
+    """From now on launches of Triton's kernels are only compiled, for a compute capability; gives the PTX by name."""
+    pytest.importorskip("triton")
+    from triton import compile
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+    from triton.runtime import jit
+
+    def start(capability: int) -> dict[str, list[str]]:
+        compiled: dict[str, list[str]] = {}
+
+        def compile_only(kernel, *arguments, grid, warmup, **named):
+            given = dict(zip(kernel.arg_names, arguments, strict=False)) | named
+            constants = {param.name for param in kernel.params if param.is_constexpr}
+            types, values, facts = {}, {}, {}
+            for place, (name, value) in enumerate((name, given[name]) for name in kernel.arg_names):
+                if name in constants or value is None:
+                    types[name], values[place,] = "constexpr", value
+                    continue
+                types[name] = jit.mangle_type(value)
+                is_aligned = isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0)
+                facts[place,] = (
+                    [["tt.divisibility", 16]] if is_aligned else []
+                )  # as Triton's launcher finds out
+            options = {name: value for name, value in named.items() if name not in kernel.arg_names}
+            source = ASTSource(kernel, types, values, facts)
+            made = compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+            compiled.setdefault(kernel.__name__, []).append(made.asm["ptx"])
+
+        monkeypatch.setattr(jit.JITFunction, "run", compile_only)
+        monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+        return compiled
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -152,30 +152,10 @@ def test_mixing_has_the_bits_of_the_tensors(interpreted):
         assert torch.equal(found, finish_tensors.mix_images(*arguments))
 
 
-def test_every_launch_compiles_for_a_gpu(monkeypatch, tmp_path, random_operations):
+def test_every_launch_compiles_for_a_gpu(compiled_for, random_operations):
     """The compiler refuses what the interpreter takes; and it could fuse a product into a sum."""
-    pytest.importorskip("triton")
-    from triton import compile
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-    from triton.runtime import jit
-
+    compiled = compiled_for(80)
     from swin_train.kernels.augment import finish_triton, operate_triton
-
-    compiled = {}
-
-    def compile_only(kernel, *arguments, grid, warmup, **named):
-        given = dict(zip(kernel.arg_names, arguments, strict=False)) | named
-        types = {name: jit.mangle_type(given[name]) for name in kernel.arg_names}
-        constants = {param.name for param in kernel.params if param.is_constexpr}
-        types |= {name: "constexpr" for name in kernel.arg_names if name in constants or given[name] is None}
-        values = {(i,): given[name] for i, name in enumerate(kernel.arg_names) if types[name] == "constexpr"}
-        options = {name: value for name, value in named.items() if name not in kernel.arg_names}
-        made = compile(ASTSource(kernel, types, values), target=GPUTarget("cuda", 80, 32), options=options)
-        compiled.setdefault(kernel.__name__, []).append(made.asm["ptx"])
-
-    monkeypatch.setattr(jit.JITFunction, "run", compile_only)
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
     operate_triton.operate(random_images(3, 16, 20), random_operations(BATCH, 1, 16, 20))
     normalisation, erasures, mix = random_finish(3, 16, 20, "pixel")

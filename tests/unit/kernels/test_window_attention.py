@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from swin_train.kernels import window_attention as kernels
-from swin_train.kernels.window_attention import attention_mask, window_attention
+from swin_train.kernels.window_attention import attention_mask, on_windows, window_attention
+from swin_train.kernels.window_attention.maps import partition
 
 
 def attend_token_by_token(
@@ -71,16 +71,16 @@ def make_inputs(
 @pytest.mark.parametrize("size", [(6, 9), (7, 10)])  # in whole windows; padded
 @pytest.mark.parametrize("padding", ["reference", "timm", "masked"])
 @pytest.mark.parametrize("shift", [0, 1, 2])
-@pytest.mark.parametrize("attend", [kernels.reference_attention, kernels.fused_attention])
+@pytest.mark.parametrize("use_sdpa", [False, True])
 def test_every_implementation_keeps_the_contract(
-    monkeypatch: pytest.MonkeyPatch, attend: object, shift: int, padding: str, size: tuple[int, int]
+    use_sdpa: bool, shift: int, padding: str, size: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr(kernels, "reference_attention", attend)
     qkv, bias = make_inputs(*size)
     token = torch.randn(24, generator=torch.Generator().manual_seed(1))
     options = {"num_heads": 2, "window": 3, "shift": shift, "padding": padding, "pad_token": token}
 
-    out = window_attention(qkv, bias, scale=0.3, mask=attention_mask(*size, 3, shift, padding), **options)
+    mask = attention_mask(*size, 3, shift, padding)
+    out = window_attention(qkv, bias, scale=0.3, mask=mask, use_sdpa=use_sdpa, **options)
 
     assert out.shape == (2, *size, 8)
     torch.testing.assert_close(out, attend_token_by_token(qkv, bias, **options))
@@ -121,20 +121,20 @@ def test_padded_tokens_pass_gradients_to_their_token() -> None:
     assert gradient[8:].all()
 
 
-@pytest.mark.parametrize("attend", [kernels.reference_attention, kernels.fused_attention])
+@pytest.mark.parametrize("use_sdpa", [False, True])
 def test_cosine_attention_compares_directions_by_a_factor_for_each_head(
-    monkeypatch: pytest.MonkeyPatch, attend: object
+    use_sdpa: bool,
 ) -> None:
-    monkeypatch.setattr(kernels, "reference_attention", attend)
     qkv, bias = make_inputs(7, 9)
     options = {"num_heads": 2, "window": 3, "shift": 1, "cosine": True}
     scale = torch.tensor([2.0, 30.0]).view(2, 1, 1)
 
-    out = window_attention(qkv, bias, scale=scale, mask=attention_mask(7, 9, 3, 1), **options)
+    mask = attention_mask(7, 9, 3, 1)
+    out = window_attention(qkv, bias, scale=scale, mask=mask, use_sdpa=use_sdpa, **options)
     longer = torch.cat([qkv[..., :16] * 5, qkv[..., 16:]], dim=-1)  # q and k
 
     torch.testing.assert_close(out, attend_token_by_token(qkv, bias, scale=scale, **options))
-    same = window_attention(longer, bias, scale=scale, mask=attention_mask(7, 9, 3, 1), **options)
+    same = window_attention(longer, bias, scale=scale, mask=mask, use_sdpa=use_sdpa, **options)
     torch.testing.assert_close(same, out)
 
 
@@ -150,45 +150,25 @@ def test_a_padded_key_of_zeros_has_a_direction_in_half_precision_too(dtype: torc
     assert out.isfinite().all()
 
 
-def test_fused_and_reference_have_the_same_gradients() -> None:
+def test_sdpa_and_reference_have_the_same_gradients() -> None:
     qkv, bias = make_inputs()
     mask = attention_mask(6, 9, 3, 1)
 
-    def gradients(attend: object) -> tuple[Tensor, ...]:
+    def gradients(use_sdpa: bool) -> tuple[Tensor, ...]:
         x, b = qkv.clone().requires_grad_(), bias.clone().requires_grad_()
-        q, k, v = kernels._partition(x, num_heads=2, window=3)
-        out = attend(q, k, v, b, scale=0.3, mask=mask, dropout=0.0)
+        out = window_attention(x, b, num_heads=2, window=3, shift=1, scale=0.3, mask=mask, use_sdpa=use_sdpa)
         return torch.autograd.grad(out.square().sum(), (x, b))
 
-    torch.testing.assert_close(gradients(kernels.fused_attention), gradients(kernels.reference_attention))
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("cosine", [False, True])
-@pytest.mark.parametrize("padding", ["reference", "timm", "masked"])
-@pytest.mark.parametrize("shift", [0, 1])
-def test_the_gpu_s_choice_agrees_with_the_cpu_s(shift: int, padding: str, cosine: bool) -> None:
-    def outputs(device: str) -> list[Tensor]:
-        qkv, bias = (t.to(device).requires_grad_() for t in make_inputs(7, 10))
-        mask = attention_mask(7, 10, 3, shift, padding, torch.device(device))
-        scale = torch.full((2, 1, 1), 3.0, device=device) if cosine else 0.3
-        options = {"num_heads": 2, "window": 3, "shift": shift, "padding": padding, "cosine": cosine}
-        out = window_attention(qkv, bias, scale=scale, mask=mask, **options)
-        gradients = torch.autograd.grad(out.square().sum(), (qkv, bias))
-        return [t.detach().cpu() for t in (out, *gradients)]
-
-    # TF32 where the kernel uses it: 10 bits of mantissa
-    torch.testing.assert_close(outputs("cuda"), outputs("cpu"), rtol=5e-3, atol=5e-3)
+    torch.testing.assert_close(gradients(True), gradients(False))
 
 
 def test_splitting_large_calls_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     qkv, bias = make_inputs()
-    q, k, v = kernels._partition(qkv, num_heads=2, window=3)
-    whole = kernels.fused_attention(q, k, v, bias, scale=0.3, mask=None, dropout=0.0)
+    q, k, v = partition(qkv, num_heads=2, window=3)
+    whole = on_windows.sdpa_attention(q, k, v, bias, scale=0.3, mask=None, dropout=0.0)
 
-    monkeypatch.setattr(kernels, "_MAX_PER_CALL", 5)
-    split = kernels.fused_attention(q, k, v, bias, scale=0.3, mask=None, dropout=0.0)
+    monkeypatch.setattr(on_windows, "_MAX_PER_CALL", 5)
+    split = on_windows.sdpa_attention(q, k, v, bias, scale=0.3, mask=None, dropout=0.0)
 
     torch.testing.assert_close(split, whole, rtol=0, atol=0)
 
