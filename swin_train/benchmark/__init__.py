@@ -1,1 +1,1 @@
-"""Measurements of the machine that a user has: which data pipeline feeds it, and what limits it."""
+"""Measurements on the machine that a user has: of loading images, and of models."""

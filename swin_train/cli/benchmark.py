@@ -15,8 +15,8 @@ from swin_train.config import Config
 from swin_train.errors import UserError
 
 if TYPE_CHECKING:
-    from swin_train.benchmark.bench import Bench
-    from swin_train.benchmark.loader import Effort
+    from swin_train.benchmark.loading.bench import Bench
+    from swin_train.benchmark.loading.loader import Effort
 
 _DESCRIPTION = """\
 Measure on your own images and machine which way to load them is the fastest, and what limits it: every back end
@@ -81,8 +81,8 @@ def _run_loader(argv: tuple[str, ...]) -> int:
     if options.json is not None and not options.json.parent.is_dir():
         command.error(f"--json {options.json}: there is no folder {options.json.parent}")
 
-    from swin_train.benchmark.loader import benchmark_loader
-    from swin_train.benchmark.table import as_text
+    from swin_train.benchmark.loading.loader import benchmark_loader
+    from swin_train.benchmark.loading.table import as_text
 
     result = benchmark_loader(partial(open_bench, argv), effort, _say)
     if options.json is not None:
@@ -98,8 +98,8 @@ def open_bench(argv: tuple[str, ...]) -> "Bench":
     Raises:
         UserError: the configuration or the data is wrong.
     """
-    from swin_train.benchmark.bench import Bench
-    from swin_train.benchmark.excerpt import without_bad
+    from swin_train.benchmark.loading.bench import Bench
+    from swin_train.benchmark.loading.excerpt import without_bad
     from swin_train.data.formats import open_split
     from swin_train.data.formats.packed import PackedFolder
     from swin_train.distributed.launch import choose_device
@@ -131,8 +131,8 @@ def _configured(argv: tuple[str, ...], changes: Mapping[str, Any]) -> Config:
 
 
 def _effort(command: ConfigParser, options: argparse.Namespace) -> "Effort":
-    from swin_train.benchmark.contenders import CONTENDERS
-    from swin_train.benchmark.loader import Effort
+    from swin_train.benchmark.loading.contenders import CONTENDERS
+    from swin_train.benchmark.loading.loader import Effort
 
     for flag, value, least in (
         ("--rounds", options.rounds, 1),

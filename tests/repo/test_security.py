@@ -65,7 +65,7 @@ EXCEPTIONS = {
         "merge_from_file",
     ): "YACS's own, which would run a .py file, made a refusal",
     (
-        "swin_train/benchmark/chains.py",
+        "swin_train/benchmark/loading/chains.py",
         "PIL.Image.open without formats",
     ): "measures what peers do, on one's own data",
     ("benchmarks/make_corpus.py", "PIL.Image.open without formats"): "of packages that it names and checks",

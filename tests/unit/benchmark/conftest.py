@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from swin_train.benchmark.bench import Bench
+from swin_train.benchmark.loading.bench import Bench
 from swin_train.config import Config, load_config
 from swin_train.data.formats import open_split
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swin_train.benchmark import stages
+from swin_train.benchmark.loading import stages
 from swin_train.benchmark.rounds import Sample
 
 

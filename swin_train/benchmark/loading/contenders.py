@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from swin_train.benchmark.bench import Bench, Load
-from swin_train.benchmark.chains import chain_pass
-from swin_train.benchmark.feeds import feed_pass, packed_pass
-from swin_train.benchmark.rivals import dali_pass, ffcv_pass
+from swin_train.benchmark.loading.bench import Bench, Load
+from swin_train.benchmark.loading.chains import chain_pass
+from swin_train.benchmark.loading.feeds import feed_pass, packed_pass
+from swin_train.benchmark.loading.rivals import dali_pass, ffcv_pass
 from swin_train.benchmark.rounds import Pass
 
 OFFICIAL, PREFETCHER = "official", "timm-prefetcher"

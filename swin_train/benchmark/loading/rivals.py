@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import Image
 
-from swin_train.benchmark.bench import Bench, Load
-from swin_train.benchmark.chains import open_picture
-from swin_train.benchmark.excerpt import Excerpt, whole_file
+from swin_train.benchmark.loading.bench import Bench, Load
+from swin_train.benchmark.loading.chains import open_picture
+from swin_train.benchmark.loading.excerpt import Excerpt, whole_file
 from swin_train.benchmark.rounds import Pass
 from swin_train.errors import UserError
 

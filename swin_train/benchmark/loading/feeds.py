@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from swin_train.benchmark.bench import UNAUGMENTED, Bench, Load
-from swin_train.benchmark.excerpt import Excerpt
+from swin_train.benchmark.loading.bench import UNAUGMENTED, Bench, Load
+from swin_train.benchmark.loading.excerpt import Excerpt
 from swin_train.benchmark.rounds import Pass
 from swin_train.config import Config
 from swin_train.data.build import build_eval_feed, build_train_feed

@@ -1,10 +1,8 @@
 """The result for people, at most 110 columns wide."""
 
-from collections.abc import Sequence
-
-from swin_train.benchmark.contenders import CONTENDERS, OFFICIAL, PREFETCHER
-from swin_train.benchmark.loader import LoaderResult
-from swin_train.benchmark.rounds import Spread
+from swin_train.benchmark.loading.contenders import CONTENDERS, OFFICIAL, PREFETCHER
+from swin_train.benchmark.loading.loader import LoaderResult
+from swin_train.benchmark.text import aligned, shown
 
 _PARTS = ("read", "decode", "resize", "finish", "transfer")
 
@@ -19,10 +17,10 @@ def _costs(result: LoaderResult) -> list[str]:
     rows: list[tuple[str, ...]] = [("", "images per core-second", "x official", "x timm-prefetcher")]
     for name in result.names:
         against = [result.ratio(name, reference) for reference in (OFFICIAL, PREFETCHER)]
-        rows.append((name, _shown(result.cost(name), 0), *(_shown(ratio, 2) for ratio in against)))
-    lines = _aligned(rows)
+        rows.append((name, shown(result.cost(name), 0), *(shown(ratio, 2) for ratio in against)))
+    lines = aligned(rows)
     lines += ["", "what a batch is when it leaves the host"]
-    lines += _aligned([(f"  {name}", CONTENDERS[name].result) for name in result.names], is_text=True)
+    lines += aligned([(f"  {name}", CONTENDERS[name].result) for name in result.names], is_text=True)
     if result.device_ms is not None:
         place = "one core of the CPU" if result.device == "cpu" else result.device
         lines.append(
@@ -41,7 +39,7 @@ def _scaling(result: LoaderResult) -> list[str]:
             for threads in result.threads
         ]
         rows.append((name, *speeds))
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _memory(result: LoaderResult) -> list[str]:
@@ -54,7 +52,7 @@ def _memory(result: LoaderResult) -> list[str]:
             continue
         epochs = " ".join(f"{size:.0f}" for size in memory.after_epoch_mb)
         rows.append((name, f"{memory.peak_mb:.0f}", epochs, f"{memory.growth_mb:+.0f}"))
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _stages(result: LoaderResult) -> list[str]:
@@ -64,27 +62,8 @@ def _stages(result: LoaderResult) -> list[str]:
     for name, parts in result.stages.items():
         total = sum(parts.values())
         rows.append((name, *(f"{parts[p]:.2f} ({parts[p] / total:.0%})" for p in _PARTS), f"{total:.2f}"))
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _left_out(result: LoaderResult) -> list[str]:
     return [f"not measured: {name}: {reason}" for name, reason in result.left_out.items()]
-
-
-def _shown(numbers: Spread | None, digits: int) -> str:
-    if numbers is None:
-        return "-"
-    median, low, high = (f"{number:.{digits}f}" for number in numbers)
-    return f"{median} [{low}, {high}]"
-
-
-def _aligned(rows: Sequence[Sequence[str]], *, is_text: bool = False) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *rest in rows:
-        cells = [
-            cell.ljust(width) if is_text else cell.rjust(width)
-            for cell, width in zip(rest, widths[1:], strict=True)
-        ]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    return lines

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from swin_train.benchmark.bench import Bench, Load
-from swin_train.benchmark.contenders import CONTENDERS
+from swin_train.benchmark.loading.bench import Bench, Load
+from swin_train.benchmark.loading.contenders import CONTENDERS
 from swin_train.data.native.library import unavailable
 from swin_train.errors import UserError
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from swin_train.benchmark.bench import Bench, Load
-from swin_train.benchmark.contenders import CONTENDERS, OFFICIAL, PREFETCHER
-from swin_train.benchmark.device import device_ms
+from swin_train.benchmark.loading.bench import Bench, Load
+from swin_train.benchmark.loading.contenders import CONTENDERS, OFFICIAL, PREFETCHER
+from swin_train.benchmark.loading.device import device_ms
+from swin_train.benchmark.loading.memory import Memory, watch
+from swin_train.benchmark.loading.stages import measure_stages
 from swin_train.benchmark.machine import machine_facts
-from swin_train.benchmark.memory import Memory, watch
 from swin_train.benchmark.rounds import Sample, Spread, ratios, run_rounds, spread
-from swin_train.benchmark.stages import measure_stages
 from swin_train.errors import UserError
 
 Progress = Callable[[str], None]

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from swin_train.benchmark.bench import Bench, Load
-from swin_train.benchmark.chains import chain_pass, open_picture
-from swin_train.benchmark.contenders import CONTENDERS, OFFICIAL
-from swin_train.benchmark.excerpt import Decoded, Excerpt
-from swin_train.benchmark.feeds import feed_pass
+from swin_train.benchmark.loading.bench import Bench, Load
+from swin_train.benchmark.loading.chains import chain_pass, open_picture
+from swin_train.benchmark.loading.contenders import CONTENDERS, OFFICIAL
+from swin_train.benchmark.loading.excerpt import Decoded, Excerpt
+from swin_train.benchmark.loading.feeds import feed_pass
 from swin_train.benchmark.rounds import Pass, Sample, run_rounds, spread
 from swin_train.data.decode import decode
 from swin_train.errors import UserError

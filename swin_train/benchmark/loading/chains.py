@@ -13,8 +13,8 @@ from timm.data.transforms import ToNumpy
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
-from swin_train.benchmark.bench import UNAUGMENTED, Bench, Load
-from swin_train.benchmark.excerpt import Excerpt
+from swin_train.benchmark.loading.bench import UNAUGMENTED, Bench, Load
+from swin_train.benchmark.loading.excerpt import Excerpt
 from swin_train.benchmark.rounds import Pass
 from swin_train.config import Config
 from swin_train.data.formats import ImageSource

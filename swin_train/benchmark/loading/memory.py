@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from swin_train.benchmark.bench import Bench, Load
-from swin_train.benchmark.contenders import CONTENDERS
+from swin_train.benchmark.loading.bench import Bench, Load
+from swin_train.benchmark.loading.contenders import CONTENDERS
 from swin_train.benchmark.usage import memory_mb
 
 _INTERVAL_S = 0.1

@@ -6,8 +6,8 @@ from itertools import islice
 
 import torch
 
-from swin_train.benchmark.bench import Bench, Load
-from swin_train.benchmark.feeds import train_feed
+from swin_train.benchmark.loading.bench import Bench, Load
+from swin_train.benchmark.loading.feeds import train_feed
 from swin_train.benchmark.rounds import Spread, spread
 from swin_train.data.loader import Finisher
 from swin_train.kernels.augment import Normalisation

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swin_train.benchmark.bench import Bench
-from swin_train.benchmark.excerpt import Decoded, Excerpt, whole_file, without_bad
+from swin_train.benchmark.loading.bench import Bench
+from swin_train.benchmark.loading.excerpt import Decoded, Excerpt, whole_file, without_bad
 from swin_train.errors import UserError
 
 

@@ -1,0 +1,1 @@
+"""All ways to load the user's images against each other."""
