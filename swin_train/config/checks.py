@@ -234,6 +234,14 @@ def _optimizer_can_be_spread(cfg: Config) -> Findings:
         )
 
 
+def _compiled_can_be_spread(cfg: Config) -> Findings:
+    if cfg.TRAIN.COMPILE == "model" and cfg.DIST.STRATEGY != "ddp":
+        yield (
+            "TRAIN.COMPILE",
+            "one graph cannot be made of blocks that are spread over processes: take blocks, or DIST.STRATEGY ddp",
+        )
+
+
 _MODE = ("EVAL_MODE", "THROUGHPUT_MODE")
 
 # Each rule, and the keys that it reads although what it finds may not name them.
@@ -253,6 +261,7 @@ _RULES: dict[Callable[[Config], Findings], tuple[str, ...]] = {
     _freeze_is_known: ("TYPE", "DEPTHS"),
     _checkpointed_stages_exist: ("TYPE", "DEPTHS", "USE_CHECKPOINT"),
     _weights_match_classes: (),
+    _compiled_can_be_spread: ("STRATEGY",),
     _optimizer_can_be_spread: ("STRATEGY", "NAME"),
     _mode_is_possible: (*_MODE, "RESUME"),
 }

@@ -11,6 +11,7 @@ import torch
 from swin_train.data.draws import Stream, key
 from swin_train.data.loader import Batch
 from swin_train.distributed.agreement import check_agreement
+from swin_train.distributed.compilation import compile_seconds
 from swin_train.engine.host_memory import peak_memory
 from swin_train.engine.run import Run
 from swin_train.engine.state import seed_library_generators
@@ -80,6 +81,7 @@ class Interval:
 
     def _clear(self) -> None:
         self._start = time.perf_counter()
+        self._compiled_s = compile_seconds()
         self._wait_s = 0.0
         self._losses: dict[int, torch.Tensor] = {}  # by update
         self._last: StepResult | None = None
@@ -113,7 +115,8 @@ class Interval:
         losses = dict(zip(self._losses, (sums / plan.global_batch).tolist(), strict=True))
         finite = [loss for loss in losses.values() if math.isfinite(loss)]
         images = len(losses) * plan.global_batch
-        seconds = time.perf_counter() - self._start  # after the device has caught up
+        compiled_s = compile_seconds() - self._compiled_s
+        seconds = time.perf_counter() - self._start - compiled_s  # after the device has caught up
         numbers = {
             "step": state.step,
             "epoch": (state.step - 1) // plan.steps_per_epoch + 1,
@@ -124,6 +127,8 @@ class Interval:
             "data_wait": self._wait_s / seconds,
             "memory_mb": _memory_mb(run.runtime.device),
         }
+        if compiled_s > 0:
+            numbers["compile_s"] = compiled_s
         if state.loss_scale.is_enabled:
             numbers["loss_scale"] = state.loss_scale.value.item()
         run.recorder.train(

@@ -11,6 +11,7 @@ from timm.utils import ModelEmaV3
 from swin_train.config import Config
 from swin_train.data.loader import Batch
 from swin_train.distributed import launch
+from swin_train.distributed.compilation import compile_model
 from swin_train.engine.attention import say_attention
 from swin_train.engine.plan import RunPlan
 from swin_train.engine.precision import Precision, choose_precision
@@ -66,12 +67,14 @@ def _build_state(cfg: Config, plan: RunPlan, precision: Precision, device: torch
     freeze(model, cfg.TRAIN.FREEZE)
     say_attention(model, device, precision)
     model = model.to(device, precision.parameter_dtype).train()
+    ema = ModelEmaV3(model, decay=cfg.TRAIN.EMA_DECAY) if cfg.TRAIN.EMA_DECAY else None
+    compile_model(model, cfg.TRAIN.COMPILE, device)
     return TrainState(
         model=model,
         optimizer=build_optimizer(cfg, model, base_lr=plan.base_lr, device=device),
         loss_scale=precision.loss_scale(device),
         plan=plan,
-        ema=ModelEmaV3(model, decay=cfg.TRAIN.EMA_DECAY) if cfg.TRAIN.EMA_DECAY else None,
+        ema=ema,
     )
 
 

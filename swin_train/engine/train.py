@@ -15,6 +15,7 @@ from swin_train.data.loader import EvalFeed
 from swin_train.data.workers import reported_worker_losses
 from swin_train.distributed import Runtime, Spread, choose_spread, launch, parallelize, unwrap
 from swin_train.distributed.agreement import check_agreement
+from swin_train.distributed.compilation import compile_model
 from swin_train.distributed.parallelize import place_average
 from swin_train.distributed.signals import StopSignals
 from swin_train.engine.attention import say_attention
@@ -180,6 +181,8 @@ def _build_state(
     runtime.files.meet()  # who found the images and the weights first waits for the others
     check_agreement(model.state_dict().values(), 0, runtime.files, "at the start")
     ema = ModelEmaV3(model, decay=cfg.TRAIN.EMA_DECAY) if cfg.TRAIN.EMA_DECAY else None
+    for compiled in [model] if ema is None else [model, ema.module]:
+        compile_model(compiled, cfg.TRAIN.COMPILE, runtime.device)
     wrapped = parallelize(model, spread)  # which moves the model itself
     if ema is not None:
         place_average(ema.module, spread)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from swin_train.kernels.window_attention import Attention, Padding
 from swin_train.kernels.windows import stage_maps
-from swin_train.models.layers.block import Block
+from swin_train.models.layers.block import Block, Factors
+from swin_train.models.layers.drop_path import StochasticDepth
 from swin_train.models.layers.norm import NormLayer
 from swin_train.models.layers.patch import PatchEmbed, PatchMerging
 from swin_train.models.layers.place import BlockOptions, Place, block_places
@@ -126,6 +127,9 @@ class HierarchicalModel(nn.Module):
             merging = None if is_last else PatchMerging(in_stage[0].dim, norm_layer, norm_last=norm_last)
             stages.append(Stage(blocks, merging, use_checkpoint=i in checkpoint_stages))
         self.layers = cast(Sequence[Stage], nn.ModuleList(stages))
+        self.stochastic_depth = StochasticDepth(
+            [p.drop_path for stage in places for p in stage for _ in range(2)]
+        )
         self.norm = norm_layer(self.num_features)
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
@@ -149,17 +153,17 @@ class HierarchicalModel(nn.Module):
 
     def forward_features(self, images: Tensor, drop_path_keys: Tensor | None = None) -> Tensor:
         """Features [B, num_features]: the mean over the last stage's patches; arguments as ``forward``."""
-        x = self._embed(images, drop_path_keys)
-        for stage in self.layers:
-            x = stage(x, drop_path_keys)
+        x, factors = self._embed(images), self._factors(images, drop_path_keys)
+        for stage, own in zip(self.layers, factors, strict=True):
+            x = stage(x, own)
         return self.norm(x).mean(dim=(1, 2))
 
     def forward_maps(self, images: Tensor, drop_path_keys: Tensor | None = None) -> list[Tensor]:
         """The feature map of each stage, before its merging: [B, H, W, C]; arguments as ``forward``."""
-        x = self._embed(images, drop_path_keys)
+        x, factors = self._embed(images), self._factors(images, drop_path_keys)
         maps = []
-        for stage in self.layers:
-            maps.append(stage.run_blocks(x, drop_path_keys))
+        for stage, own in zip(self.layers, factors, strict=True):
+            maps.append(stage.run_blocks(x, own))
             x = maps[-1] if stage.downsample is None else stage.downsample(maps[-1])
         return maps
 
@@ -185,7 +189,9 @@ class HierarchicalModel(nn.Module):
         """
         if self.num_classes == 0:
             raise ValueError("cannot freeze all but the head; the model has no head (num_classes is 0)")
-        self._freeze([self.patch_embed, self.pos_drop, self.get_submodule("layers"), self.norm])
+        self._freeze(
+            [self.patch_embed, self.pos_drop, self.get_submodule("layers"), self.stochastic_depth, self.norm]
+        )
 
     def train(self, mode: bool = True) -> "HierarchicalModel":
         """Set training or evaluation mode; what is frozen stays in evaluation mode."""
@@ -194,9 +200,15 @@ class HierarchicalModel(nn.Module):
             module.eval()
         return self
 
-    def _embed(self, images: Tensor, drop_path_keys: Tensor | None) -> Tensor:
+    def _factors(self, images: Tensor, drop_path_keys: Tensor | None) -> list[list[Factors]]:
+        """Stochastic depth of each block of each stage."""
+        self._check_keys(images, drop_path_keys)
+        factors = iter(self.stochastic_depth(images.shape[0], drop_path_keys))
+        return [[(next(factors), next(factors)) for _ in stage.blocks] for stage in self.layers]
+
+    def _embed(self, images: Tensor) -> Tensor:
         """Images to the first stage's map, with absolute positions."""
-        self._check_inputs(images, drop_path_keys)
+        self._check_images(images)
         x = self.patch_embed(images)
         if self.absolute_pos_embed is not None:
             x = x + self._positions(self.absolute_pos_embed, (x.shape[1], x.shape[2]))
@@ -221,18 +233,20 @@ class HierarchicalModel(nn.Module):
             self.absolute_pos_embed.requires_grad_(False)
         self.train(self.training)
 
-    def _check_inputs(self, images: Tensor, drop_path_keys: Tensor | None) -> None:
+    def _check_images(self, images: Tensor) -> None:
         name = type(self).__name__
         if images.ndim != 4 or images.shape[1] != self.in_chans or 0 in images.shape[2:]:
             raise ValueError(
                 f"{name}: images have shape {tuple(images.shape)}; "
                 f"the model takes [batch, {self.in_chans}, height, width]"
             )
+
+    def _check_keys(self, images: Tensor, drop_path_keys: Tensor | None) -> None:
         if drop_path_keys is not None and (
             drop_path_keys.dtype != torch.int64 or drop_path_keys.shape != images.shape[:1]
         ):
             raise ValueError(
-                f"{name}: drop_path_keys are {drop_path_keys.dtype} {tuple(drop_path_keys.shape)}; "
+                f"{type(self).__name__}: drop_path_keys are {drop_path_keys.dtype} {tuple(drop_path_keys.shape)}; "
                 f"expected torch.int64 {(len(images),)}, one key per image"
             )
 

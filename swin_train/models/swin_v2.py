@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from swin_train.kernels.relative_position import gather_bias, log_spaced_coordinates
 from swin_train.models.hierarchical import DEPTHS, Common, HierarchicalModel
-from swin_train.models.layers.block import Block
+from swin_train.models.layers.block import Block, Factors
 from swin_train.models.layers.cached_tensor import CachedTensor
 from swin_train.models.layers.place import BlockOptions, Place
 from swin_train.models.layers.window import ShiftedWindows
@@ -85,10 +85,10 @@ class PostNormBlock(Block):
         for parameter in (*self.norm1.parameters(), *self.norm2.parameters()):
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, drop_path_keys: Tensor | None = None) -> Tensor:
-        """[B, H, W, C] to [B, H, W, C]."""
-        x = x + self.drop_path1(self.norm1(self.mixer(x)), drop_path_keys)
-        return x + self.drop_path2(self.norm2(self.mlp(x)), drop_path_keys)
+    def forward(self, x: Tensor, factors: Factors = (None, None)) -> Tensor:
+        """As of ``Block``."""
+        x = x + self.scale(self.norm1(self.mixer(x)), factors[0])
+        return x + self.scale(self.norm2(self.mlp(x)), factors[1])
 
 
 class CosineWindowAttention(ShiftedWindows):

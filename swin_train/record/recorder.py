@@ -54,7 +54,8 @@ class Recorder:
 
         Args:
             numbers: ``step``, ``epoch``, ``loss``, ``lr``, ``grad_norm``, ``images_per_s``,
-                ``data_wait`` (share of the time, 0 to 1), ``memory_mb`` and, in fp16, ``loss_scale``.
+                ``data_wait`` (share of the time, 0 to 1), ``memory_mb``; in fp16 ``loss_scale``; ``compile_s`` where
+                time went into compiling, which the speed leaves out.
             total_steps: updates of the whole run.
             epochs: epochs of the whole run.
             eta_s: seconds until the end of the run.
@@ -67,6 +68,8 @@ class Recorder:
             f"loss {numbers['loss']:.4f} lr {numbers['lr']:.3g} grad_norm {numbers['grad_norm']:.3f} "
             f"images/s {speed} data_wait {100 * numbers['data_wait']:.0f}% mem {numbers['memory_mb']:.0f}MB left {left}"
         )
+        if "compile_s" in numbers:
+            full += f" compiling took {numbers['compile_s']:.1f} s more"
         if "loss_scale" in numbers:
             full += f" loss_scale {numbers['loss_scale']:g}"
         self._console.progress(

@@ -34,8 +34,8 @@ BOUNDS = {"fp32": 1e-6, "fp64": 1e-12}
 def run(several_opts: Callable, ranks: Ranks, tmp_path: Path) -> Callable[..., Path]:
     """Trains on some processes and returns the folder of the run."""
 
-    def train(world_size: int, tag: str, **changes: Any) -> Path:
-        results = ranks.run(world_size, several_opts(**RECIPE | changes, TAG=tag))
+    def train(world_size: int, tag: str, prelude: str = "", **changes: Any) -> Path:
+        results = ranks.run(world_size, several_opts(**RECIPE | changes, TAG=tag), prelude=prelude)
         check_statuses(results, *[0] * world_size)
         return tmp_path / "output/tiny" / tag
 
@@ -76,6 +76,21 @@ def test_a_spread_trains_as_one_process_does(
         if precision == "fp64":  # in float32 Adam turns the rounding of gradients near zero into whole steps
             for tensor, value in alone.items():
                 torch.testing.assert_close(state[tensor], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["ddp 2", "fsdp 2"])
+def test_compiled_blocks_change_no_bit_of_a_run(run: Callable, name: str) -> None:
+    world_size, changes = SPREADS[name]
+    compiled = {"TRAIN__COMPILE": "blocks", **changes}
+    backend = "from swin_train.distributed import compilation; compilation.BACKEND = 'aot_eager'"
+
+    plain, other = (
+        run(world_size, "plain", **changes),
+        run(world_size, "compiled", prelude=backend, **compiled),
+    )
+
+    assert state_digest(newest_state(other)) == state_digest(newest_state(plain))
+    assert any("compile_s" in record for record in records(other, "train"))
 
 
 def test_a_state_is_bit_identical_across_every_reshard(

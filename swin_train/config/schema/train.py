@@ -57,6 +57,11 @@ class Train(Section):
         ge=0,
     )
     USE_CHECKPOINT: bool = opt(False, "Save memory by computing each block's activations again in backward.")
+    COMPILE: Literal["off", "blocks", "model"] = opt(
+        "off",
+        "Compile the model by torch.compile when it is first run, which takes a minute or more and saves time in every"
+        " update: its blocks, of which equal ones share a graph, or the model as one graph.",
+    )
     CHECKPOINT_STAGES: tuple[int, ...] = opt(
         (), "The same for the blocks of these stages alone, from 0; USE_CHECKPOINT is all of them.", ge=0
     )

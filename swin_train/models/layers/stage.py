@@ -6,7 +6,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from swin_train.models.layers.block import Block
+from swin_train.models.layers.block import Block, Factors
 from swin_train.models.layers.patch import PatchMerging
 
 
@@ -32,16 +32,16 @@ class Stage(nn.Module):
         self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.downsample = downsample
 
-    def forward(self, x: Tensor, drop_path_keys: Tensor | None = None) -> Tensor:
-        """[B, H, W, C] to [B, H / 2, W / 2, 2C], or to [B, H, W, C] without merging."""
-        x = self.run_blocks(x, drop_path_keys)
+    def forward(self, x: Tensor, factors: Sequence[Factors] | None = None) -> Tensor:
+        """[B, H, W, C] to [B, H / 2, W / 2, 2C], or to [B, H, W, C] without merging; ``factors`` are the blocks'."""
+        x = self.run_blocks(x, factors)
         return x if self.downsample is None else self.downsample(x)
 
-    def run_blocks(self, x: Tensor, drop_path_keys: Tensor | None = None) -> Tensor:
+    def run_blocks(self, x: Tensor, factors: Sequence[Factors] | None = None) -> Tensor:
         """[B, H, W, C] to [B, H, W, C], before the merging: the stage's feature map."""
-        for block in self.blocks:
+        for block, own in zip(self.blocks, factors or [(None, None)] * len(self.blocks), strict=True):
             if self.use_checkpoint and self.training:
-                x = checkpoint(block, x, drop_path_keys, use_reentrant=False)
+                x = checkpoint(block, x, own, use_reentrant=False)
             else:
-                x = block(x, drop_path_keys)
+                x = block(x, own)
         return x

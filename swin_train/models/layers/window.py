@@ -1,8 +1,7 @@
 """Attention inside (shifted) windows of a feature map of any size."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +15,11 @@ from swin_train.kernels.window_attention import (
     window_attention,
 )
 from swin_train.kernels.windows import fit_window
+from swin_train.models.layers.computed import ComputedBuffers
 from swin_train.models.layers.place import BlockOptions, Place
 
 
-class ShiftedWindows(nn.Module):
+class ShiftedWindows(ComputedBuffers):
     """What all kinds of window attention share: the windows, the call of the kernel, the output.
 
     A kind of attention adds its parameters, "proj" among them, and says what q, k, v, the scale and the table
@@ -47,7 +47,6 @@ class ShiftedWindows(nn.Module):
         self.attn_drop = options.attn_drop_rate
         self.proj_drop = nn.Dropout(options.drop_rate)
 
-        self._computed: dict[str, Callable[[], Tensor | None]] = {}
         self.register_computed("relative_position_index", partial(relative_position_index, self.window))
         mask = partial(attention_mask, *place.resolution, self.window, self.shift, self.padding)
         self.register_computed("attn_mask", mask)
@@ -90,25 +89,6 @@ class ShiftedWindows(nn.Module):
         dropout = self.attn_drop if self.training else 0.0
         head_dim = self.dim // self.num_heads
         return choose(self.attention, device, dtype, head_dim=head_dim, dropout=dropout)
-
-    def register_computed(self, name: str, compute: Callable[[], Tensor | None]) -> None:
-        """Add a buffer that follows from the sizes alone.
-
-        It is kept out of checkpoints, so that weights fit any resolution.
-        """
-        self._computed[name] = compute
-        self.register_buffer(name, compute(), persistent=False)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ShiftedWindows":
-        """Move or cast; computed buffers get their values anew, which ``to_empty`` loses and casts round."""
-        before = dict(self._buffers)
-        super()._apply(fn, recurse)
-        for name, compute in self._computed.items():
-            buffer = self._buffers[name]
-            if buffer is not None and buffer is not before[name]:
-                with torch.device("cpu"):
-                    buffer.copy_(cast(Tensor, compute()))
-        return self
 
     def bias(self, index: Tensor) -> Tensor:
         """What the relative positions add to the logits: [num_heads, N, N] for the [N, N] of ``index``."""

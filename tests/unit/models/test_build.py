@@ -42,7 +42,7 @@ def test_a_configuration_becomes_its_model() -> None:
         (16, 4, 4),
     ]
     assert model.absolute_pos_embed is not None
-    assert model.layers[1].blocks[1].drop_path2.probability == pytest.approx(0.2)
+    assert model.stochastic_depth.probabilities[-1] == pytest.approx(0.2)
 
 
 def test_a_version_2_gets_what_it_alone_has() -> None:

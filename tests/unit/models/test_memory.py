@@ -62,7 +62,7 @@ def bytes_at_blocks_computed_again(cfg: Config, device: str = "cpu") -> list[int
         images = torch.zeros(BATCH, 3, *cfg.DATA.img_size)
 
     def forward_to(number: int, position: int) -> None:
-        x = model._embed(images, None)
+        x = model._embed(images)
         for stage in model.layers[:number]:
             x = stage(x)
         stage = model.layers[number]

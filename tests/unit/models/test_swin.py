@@ -67,12 +67,21 @@ def test_drop_path_follows_each_sample_s_key_not_its_place(
     assert not torch.allclose(model(images, keys + 1), out)
 
 
-def test_each_drop_path_has_its_own_number_in_forward_order(make_model: Callable) -> None:
+def test_each_branch_has_its_own_draw_in_forward_order(make_model: Callable, make_images: Callable) -> None:
     model = make_model(drop_path_rate=0.3)
 
-    blocks = [block for stage in model.layers for block in stage.blocks]
-    assert [(b.drop_path1.layer, b.drop_path2.layer) for b in blocks] == [(0, 1), (2, 3), (4, 5), (6, 7)]
-    assert [b.drop_path1.probability for b in blocks] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    received: list[torch.Tensor | None] = []
+    for block in (block for stage in model.layers for block in stage.blocks):
+        block.register_forward_pre_hook(lambda block, given: received.extend(given[1]))
+    keys = torch.arange(2)
+
+    model.train()(make_images(), keys)
+
+    depth = model.stochastic_depth
+    assert depth.probabilities == pytest.approx([0.0, 0.0, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3])
+    assert depth.layers.flatten().tolist() == list(range(8))
+    assert received[:2] == [None, None]
+    torch.testing.assert_close(received[2:], depth(2, keys)[2:])
 
 
 def test_evaluation_drops_nothing(make_model: Callable, make_images: Callable) -> None:

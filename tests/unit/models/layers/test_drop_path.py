@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from swin_train.data import draws
-from swin_train.models.layers.drop_path import DropPath, counted_keep, mix64
+from swin_train.models.layers.drop_path import StochasticDepth, mix64, scale_samples
 
 KEYS = np.array([0, 1, -1, 2**63 - 1, -(2**63), 123456789], dtype=np.int64)
 
@@ -32,57 +33,74 @@ def test_model_and_data_mix_bits_alike() -> None:
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
 def test_a_branch_is_kept_where_the_draw_is_not_below_the_probability(probability: float) -> None:
     keys = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 1000)
-    for layer in (0, 7):
+
+    factors = StochasticDepth([0.3] * 7 + [probability])(1000, torch.from_numpy(keys))
+
+    for layer, p in ((0, 0.3), (7, probability)):
         uniform = (mix64_of_numpy(keys.view(np.uint64) ^ np.uint64(layer)) >> np.uint64(11)) * 2.0**-53
-
-        keep = counted_keep(torch.from_numpy(keys), layer, probability)
-
-        np.testing.assert_array_equal(keep.numpy(), uniform >= probability)
-        assert abs(keep.float().mean().item() - (1 - probability)) < 0.05  # 3 standard deviations of 1000
+        np.testing.assert_array_equal(factors[layer] > 0, uniform >= p)
+        assert abs((uniform >= p).mean() - (1 - p)) < 0.05  # 3 standard deviations of 1000
 
 
 def test_kept_branches_are_scaled_and_the_others_zero() -> None:
-    layer = DropPath(0.75, layer=3).train()
-    keys = torch.arange(64)
+    (factor,) = StochasticDepth([0.75])(64, torch.arange(64))
 
-    out = layer(torch.ones(64, 2, 3), keys)
+    out = scale_samples(torch.ones(64, 2, 3), factor)
 
     assert set(out.unique().tolist()) == {0.0, 4.0}
-    torch.testing.assert_close(out[:, 0, 0] > 0, counted_keep(keys, 3, 0.75))
+    assert torch.equal(out[:, 1, 2], factor)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_a_branch_keeps_its_type_and_the_scale_its_digits(dtype: torch.dtype) -> None:
+    depth = StochasticDepth([0.1]).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    (factor,) = depth(16, torch.arange(16))
+
+    out = scale_samples(torch.ones(16, 2, dtype=dtype), factor)
+
+    assert out.dtype == dtype
+    assert out.max() == torch.tensor(1 / 0.9, dtype=dtype)
 
 
 def test_without_keys_torch_s_generator_draws() -> None:
-    layer = DropPath(0.5, layer=0).train()
-    x = torch.ones(64, 1)
+    depth = StochasticDepth([0.5])
+    draws = []
+    for seed in (0, 0, None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        draws.append(depth(64)[0])
 
-    torch.manual_seed(0)
-    first = layer(x)
-    torch.manual_seed(0)
-    again = layer(x)
-    other = layer(x)
-
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[1], draws[2])
+    assert draws[0].unique().tolist() == [0.0, 2.0]
 
 
 def test_captured_as_a_graph_it_draws_for_any_number_of_samples() -> None:
-    batch = torch.export.Dim.DYNAMIC
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.depth = StochasticDepth([0.5])
 
-    graph = torch.export.export(
-        DropPath(0.5, layer=0).train(), (torch.ones(2, 1),), dynamic_shapes={"x": {0: batch}}
-    )
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return scale_samples(x, self.depth(x.shape[0])[0])
+
+    shapes = {"x": {0: torch.export.Dim.DYNAMIC}}
+    graph = torch.export.export(Dropping().train(), (torch.ones(2, 1),), dynamic_shapes=shapes)
 
     assert graph.module()(torch.ones(64, 1)).unique().tolist() == [0.0, 2.0]
 
 
 def test_nothing_is_dropped_in_evaluation_or_at_probability_zero() -> None:
-    x, keys = torch.ones(8, 1), torch.arange(8)
+    keys = torch.arange(8)
 
-    assert DropPath(0.9, layer=0).eval()(x, keys) is x
-    assert DropPath(0.0, layer=0).train()(x, keys) is x
+    assert StochasticDepth([0.5, 0.9]).eval()(8, keys) == [None, None]
+    assert StochasticDepth([0.0, 0.0]).train()(8, keys) == [None, None]
+    assert StochasticDepth([0.0, 0.5]).train()(8, keys)[0] is None
+    x = torch.ones(8, 1)
+    assert scale_samples(x, None) is x
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.0])
 def test_a_probability_outside_its_range_is_refused(probability: float) -> None:
     with pytest.raises(ValueError, match=f"probability {probability} is outside"):
-        DropPath(probability, layer=0)
+        StochasticDepth([0.0, probability])
