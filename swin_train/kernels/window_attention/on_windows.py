@@ -1,5 +1,7 @@
 """Window attention by PyTorch's operations, on windows that are cut out of the map first."""
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,6 +18,8 @@ from swin_train.kernels.windows import whole_windows
 
 # CUDA's attention kernels put batch and heads into grid dimensions of at most this size.
 _MAX_PER_CALL = 65_535
+
+_TINY = torch.finfo(torch.float32).tiny
 
 # Never cuDNN: with a mask and 64 or 576 tokens (windows 8 and 24) its backward pass gives NaN.
 _SDPA_BACKENDS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
@@ -77,11 +81,12 @@ def reference_attention(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, *, scale: float, mask: Tensor | None, dropout: float
 ) -> Tensor:
     """Step 3 of the contract, spelled out; ``q``, ``k``, ``v`` are [B, windows, heads, N, head dimension]."""
-    logits = (q * scale) @ k.transpose(-2, -1) + bias
-    if mask is not None:
-        logits = logits + mask[:, None]
-    weights = logits.softmax(dim=-1, dtype=_at_least_float32(logits)).to(v.dtype)
-    return F.dropout(weights, dropout) @ v
+    added = bias if mask is None else bias + mask[:, None]
+    logits = (q * scale) @ k.transpose(-2, -1) + added
+    logits = logits.to(_at_least_float32(logits))
+    is_flushed = mask is not None and logits.device.type == "cpu" and logits.dtype == torch.float32
+    weights = _flushed_softmax(logits) if is_flushed else logits.softmax(dim=-1)
+    return F.dropout(weights.to(v.dtype), dropout) @ v
 
 
 def sdpa_attention(
@@ -104,6 +109,35 @@ def sdpa_attention(
         ]
     out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
     return out.unflatten(1, (num_windows, num_heads))
+
+
+def _flushed_softmax(logits: Tensor) -> Tensor:
+    """Softmax over the last dimension, with 0 for what is below the smallest normal number of float32.
+
+    A mask of -100 leaves exp(-100) there, which x86 processors multiply many times slower than other numbers.
+    """
+    if torch.is_grad_enabled() and logits.requires_grad and not torch.jit.is_tracing():
+        return cast(Tensor, _FlushedSoftmax.apply(logits))
+    return F.threshold(logits.softmax(dim=-1), _TINY, 0.0)
+
+
+class _FlushedSoftmax(torch.autograd.Function):
+    """Also the backward pass reads the flushed weights."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor) -> Tensor:
+        return F.threshold_(logits.softmax(dim=-1), _TINY, 0.0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (weights,) = ctx.saved_tensors
+        return torch._softmax_backward_data(gradient, weights, -1, weights.dtype)
 
 
 def _at_least_float32(x: Tensor) -> torch.dtype:

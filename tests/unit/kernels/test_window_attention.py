@@ -183,6 +183,23 @@ def test_half_precision_keeps_its_dtype_and_softmax_in_float32() -> None:
     torch.testing.assert_close(out.float(), exact, rtol=0.05, atol=0.05)  # 8 bits of mantissa
 
 
+def test_what_a_mask_leaves_is_no_number_that_processors_are_slow_with() -> None:
+    """exp(-100), which is below the smallest normal number of float32, in neither pass."""
+    logits = torch.tensor([[0.0, 1.0, -100.0]], requires_grad=True)
+    assert 0 < logits.detach().softmax(-1)[0, 2] < torch.finfo(torch.float32).tiny
+
+    weights = on_windows._flushed_softmax(logits)
+    (gradient,) = torch.autograd.grad((weights * torch.tensor([3.0, 2.0, 1.0])).sum(), logits)
+    with torch.no_grad():
+        without_gradients = on_windows._flushed_softmax(logits)
+
+    assert torch.equal(weights, without_gradients)
+    assert weights[0, 2] == gradient[0, 2] == 0
+    (expected,) = torch.autograd.grad((logits.softmax(-1) * torch.tensor([3.0, 2.0, 1.0])).sum(), logits)
+    torch.testing.assert_close(weights, logits.softmax(-1), rtol=0, atol=1e-37)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-37)
+
+
 def test_dropout_drops_attention_weights() -> None:
     qkv, bias = make_inputs()
 
