@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 import time
 from importlib import metadata
 from pathlib import Path
@@ -26,9 +27,27 @@ def machine_facts() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "swin_train": swin_train.__version__,
+        "commit": _commit(),
         **{name: metadata.version(name) for name in _LIBRARIES},
         "libjpeg_turbo_of_pillow": features.version_feature("libjpeg_turbo"),
     }
+
+
+def _commit() -> str | None:
+    """Of the checkout that this runs from, with "+" where it was changed since; None without one."""
+    folder = Path(swin_train.__file__).parents[1]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", *words], cwd=folder, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "-uno"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changes else "")
 
 
 def _processor() -> str:

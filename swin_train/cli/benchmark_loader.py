@@ -12,7 +12,6 @@ from swin_train.cli.arguments import ConfigParser
 from swin_train.cli.output import print_result
 from swin_train.cli.prepare_data import cores
 from swin_train.config import Config
-from swin_train.errors import UserError
 
 if TYPE_CHECKING:
     from swin_train.benchmark.loading.bench import Bench
@@ -65,16 +64,8 @@ def parser() -> ConfigParser:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run ``main.py benchmark``."""
-    if argv[:1] == ["loader"]:
-        return _run_loader(tuple(argv[1:]))
-    if "--help" in argv or "-h" in argv:
-        parser().print_help()
-        return 0
-    raise UserError("main.py benchmark: it does not say of what; write main.py benchmark loader ...")
-
-
-def _run_loader(argv: tuple[str, ...]) -> int:
+    """Run ``main.py benchmark loader``."""
+    argv = tuple(argv)
     command = parser()
     options = command.read(argv)
     effort = _effort(command, options)

@@ -128,7 +128,7 @@ class _FlushedSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(logits: Tensor) -> Tensor:
-        return F.threshold_(logits.softmax(dim=-1), _TINY, 0.0)
+        return F.threshold(logits.softmax(dim=-1), _TINY, 0.0, inplace=True)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:

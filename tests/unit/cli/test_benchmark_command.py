@@ -86,4 +86,4 @@ def test_what_cannot_be_measured_is_said(
 def test_it_asks_what_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "--cfg", "x"]) == 2
 
-    assert "write main.py benchmark loader" in capsys.readouterr().err
+    assert "there are train-step, inference" in capsys.readouterr().err

@@ -1,0 +1,231 @@
+"""``benchmark train-step`` and ``benchmark inference``: this project's model against those of other libraries."""
+
+import gc
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+
+from swin_train.benchmark.machine import machine_facts
+from swin_train.benchmark.model.gate import Verdict, judge, outcome
+from swin_train.benchmark.model.timing import interleaved, seconds_of, wait
+from swin_train.benchmark.model.variants import VARIANTS, Maker, rivals, timed_once
+from swin_train.benchmark.model.work import Batches, forward_pass, make_batches, training_step
+from swin_train.benchmark.rounds import Spread, spread
+from swin_train.errors import UserError
+from swin_train.models.costs import products
+from swin_train.models.outline import outline
+
+Kind = Literal["train-step", "inference"]
+Progress = Callable[[str], None]
+
+_GATE_IMAGES = 2
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    Attributes:
+        names: of the variants.
+        batch_size: images of a step.
+        rounds: how often each is measured.
+        steps: in a row, of a round.
+        warmup: steps before the first round, after the first one, which compiles.
+    """
+
+    names: tuple[str, ...]
+    batch_size: int
+    rounds: int
+    steps: int
+    warmup: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One variant.
+
+    Attributes:
+        seconds: of a step, by round.
+        first_s: of the first step, in which it is compiled.
+        peak_bytes: of the device's memory during a step, beyond what all variants hold; None where it is not counted.
+        verdict: of the gate.
+    """
+
+    seconds: list[float]
+    first_s: float
+    peak_bytes: int | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured.
+
+    Attributes:
+        kind: a training step or inference.
+        config: name of the configuration.
+        img_size: height and width of the images, in pixels.
+        device, dtype: that matrix products were computed on and in.
+        threads: of the CPU.
+        effort: how much was measured.
+        flops_per_image: 2 for each multiply-add of a forward pass, and 3 times that for a step of training.
+        measured: by variant.
+        left_out: variants that were not timed, and why.
+    """
+
+    kind: Kind
+    config: str
+    img_size: tuple[int, int]
+    device: str
+    dtype: str
+    threads: int
+    effort: Effort
+    flops_per_image: int
+    measured: dict[str, Measured] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def images_per_s(self, name: str) -> Spread:
+        """Of a variant."""
+        return spread([self.effort.batch_size / seconds for seconds in self.measured[name].seconds])
+
+    def tflops(self, name: str) -> float:
+        """10^12 floating-point operations a second that the matrix products of the model make, in the median."""
+        return self.images_per_s(name).median * self.flops_per_image / 1e12
+
+    def ratios(self, name: str) -> dict[str, Spread]:
+        """How many times as fast as each other library's in the same mode, compared round by round."""
+        mine = self.measured[name].seconds
+        return {
+            other: spread([b / a for a, b in zip(mine, self.measured[other].seconds, strict=True)])
+            for other in rivals(name, list(self.measured))
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it for a JSON file, with each round, and the facts of the machine."""
+        return {
+            "kind": self.kind,
+            "machine": machine_facts(),
+            "config": self.config,
+            "img_size": self.img_size,
+            "device": self.device,
+            "dtype": self.dtype,
+            "threads": self.threads,
+            "batch_size": self.effort.batch_size,
+            "rounds": self.effort.rounds,
+            "steps": self.effort.steps,
+            "flops_per_image": self.flops_per_image,
+            "variants": {name: self._one(name) for name in self.measured},
+            "left_out": self.left_out,
+        }
+
+    def _one(self, name: str) -> dict[str, Any]:
+        measured = self.measured[name]
+        usual = spread(measured.seconds).median
+        is_compiled = VARIANTS[name].compilation != "off"
+        return {
+            "images_per_s": self.images_per_s(name)._asdict(),
+            "ratio": {other: ratio._asdict() for other, ratio in self.ratios(name).items()},
+            "tflops": self.tflops(name),
+            "peak_memory_mb": None if measured.peak_bytes is None else measured.peak_bytes / 2**20,
+            "compile_s": measured.first_s - usual if is_compiled else None,
+            "gate": asdict(measured.verdict),
+            "seconds": measured.seconds,
+        }
+
+
+def compare(kind: Kind, maker: Maker, dtype: torch.dtype, effort: Effort, progress: Progress) -> Comparison:
+    """Measure variants of a model against each other.
+
+    Args:
+        kind: what is timed.
+        maker: of the models.
+        dtype: of the matrix products; float32, bfloat16 or float16.
+        effort: how much is measured.
+        progress: is told what begins.
+
+    Raises:
+        UserError: nothing can be measured; the message says why.
+    """
+    cfg = maker.configure({})
+    device, model = maker.device, outline(cfg, cfg.num_classes)
+    flops = 2 * sum(product.multiply_adds for product in products(model))
+    result = Comparison(
+        kind=kind,
+        config=cfg.MODEL.NAME,
+        img_size=cfg.DATA.img_size,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        dtype=str(dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        effort=effort,
+        flops_per_image=flops * (3 if kind == "train-step" else 1),
+    )
+    batches = partial(
+        make_batches, num_channels=model.in_chans, img_size=cfg.DATA.img_size, num_classes=cfg.num_classes
+    )
+    autocast = partial(torch.autocast, device.type, dtype=dtype) if dtype != torch.float32 else nullcontext
+    works, verdicts = _admit(maker, effort, batches, autocast, dtype, result, kind, progress)
+    if not works:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in result.left_out.items())
+        raise UserError(f"benchmark {kind}: nothing can be measured ({reasons})")
+    first = {name: _warm_up(name, work, effort, device, progress) for name, work in works.items()}
+    seconds = interleaved(works, rounds=effort.rounds, times=effort.steps, device=device, progress=progress)
+    for name in works:
+        first_s, peak = first[name]
+        result.measured[name] = Measured(seconds[name], first_s, peak, verdicts[name])
+    return result
+
+
+Autocast = Callable[[], AbstractContextManager[Any]]
+
+
+def _admit(
+    maker: Maker,
+    effort: Effort,
+    batches: Callable[..., Batches],
+    autocast: Autocast,
+    dtype: torch.dtype,
+    result: Comparison,
+    kind: Kind,
+    progress: Progress,
+) -> tuple[dict[str, Callable[[int], None]], dict[str, Verdict]]:
+    """Make what passes the gate; the others are left out of ``result``, with the reason."""
+    weights = maker.weights()
+    few, many = (batches(size, device=maker.device) for size in (_GATE_IMAGES, effort.batch_size))
+    expected = outcome(maker.make(VARIANTS["swin_train"], weights), few)
+    works: dict[str, Callable[[int], None]] = {}
+    verdicts: dict[str, Verdict] = {}
+    for name in effort.names:
+        progress(f"checking {name}")
+        try:
+            model = maker.make(VARIANTS[name], weights)
+            verdict = judge(outcome(model, few, autocast), expected, is_mixed=dtype != torch.float32)
+        except UserError as error:
+            result.left_out[name] = str(error)
+            continue
+        if not verdict.is_passed:
+            result.left_out[name] = f"it computes something else: {verdict}"
+            continue
+        verdicts[name] = verdict
+        works[name] = (training_step if kind == "train-step" else forward_pass)(model, many, autocast)
+    torch._dynamo.reset()  # a second batch size would be compiled for any, which is slower
+    return works, verdicts
+
+
+def _warm_up(
+    name: str, work: Callable[[int], None], effort: Effort, device: torch.device, progress: Progress
+) -> tuple[float, int | None]:
+    """Seconds of the first step, and the peak memory of the last one."""
+    progress(f"warming up {name}")
+    first = timed_once(work, lambda: wait(device))
+    seconds_of(work, effort.warmup, device)
+    gc.collect()
+    if device.type != "cuda":
+        return first, None
+    torch.cuda.reset_peak_memory_stats(device)
+    idle = torch.cuda.memory_allocated(device)
+    seconds_of(work, 1, device)
+    return first, torch.cuda.max_memory_allocated(device) - idle
