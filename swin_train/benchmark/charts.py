@@ -22,7 +22,7 @@ _DASHES = ("-", "--", "-.", ":")
 _HIGHLIGHT, _PLAIN, _GRID = _COLOURS[0], "#B4BBC3", "#E6E8EB"
 _INK, _FAINT = "#222222", "#66707A"
 
-_WIDTH, _BAR_HEIGHT, _FRAME_HEIGHT = 8.0, 0.36, 1.1  # inches
+_WIDTH, _BAR_HEIGHT, _LINE_HEIGHT, _FRAME_HEIGHT = 8.0, 0.36, 0.2, 1.1  # inches
 _DPI = 160
 _TITLE, _TEXT, _SMALL = 12, 9.5, 8.5  # points
 _TITLE_COLUMNS, _NOTE_COLUMNS = 68, 110  # characters of those sizes that a line of ``_WIDTH`` holds
@@ -131,7 +131,7 @@ def line_chart(
     points = [point for line in lines.values() for point in line]
     if not points or (is_log and min(map(min, points)) <= 0):
         raise ValueError(f"line_chart: nothing to draw, or numbers that are not above 0, in {dict(lines)}")
-    figure, axes = _canvas(4.8, title)
+    figure, axes = _canvas(4.4 + _LINE_HEIGHT * len(lines), title)
     for index, (name, line) in enumerate(lines.items()):
         axes.plot(
             [x for x, _ in line],
@@ -154,7 +154,8 @@ def line_chart(
     axes.set_xlabel(x_label, fontsize=_TEXT, color=_INK)
     axes.set_ylabel(y_label, fontsize=_TEXT, color=_INK)
     axes.grid(color=_GRID, linewidth=0.8)
-    axes.legend(loc="best", fontsize=_TEXT, labelcolor=_INK, handlelength=3.2, edgecolor="none", framealpha=1)
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    axes.legend(**above, fontsize=_SMALL, labelcolor=_INK, handlelength=3.2, frameon=False)
     if note:
         figure.supxlabel(textwrap.fill(note, _NOTE_COLUMNS), x=0.01, ha="left", fontsize=_SMALL, color=_FAINT)
     _save(figure, path)

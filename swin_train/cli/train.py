@@ -40,7 +40,7 @@ _FLAT_EXAMPLES = """\
   python main.py --eval --cfg configs/swin/swin_tiny_patch4_window7_224.yaml \\
       --resume swin_tiny_patch4_window7_224.pth --data-path /data/imagenet
   # images per second
-  python main.py --throughput --cfg swin_tiny_patch4_window7_224 --data-path /data/imagenet --batch-size 64
+  python main.py --throughput --cfg swin_tiny_patch4_window7_224 --batch-size 64
   # any key of the configuration
   python main.py --cfg swin_tiny_patch4_window7_224 --data-path my_images --opts TRAIN.EMA_DECAY 0.999"""
 
@@ -79,7 +79,7 @@ def run_mode(cfg: Config) -> int:
 
         print_result(str(evaluate(cfg)))
     elif cfg.THROUGHPUT_MODE:
-        from swin_train.engine.throughput import throughput
+        from swin_train.benchmark.model.throughput import throughput
 
         print_result(f"{throughput(cfg):.1f} images/s")
     else:

@@ -112,10 +112,15 @@ def set_timeout(group: ProcessGroup, seconds: float) -> None:
     torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), group)
 
 
-def parallelize(model: nn.Module, spread: Spread) -> nn.Module:
+def parallelize(model: nn.Module, spread: Spread, *, is_static: bool = False) -> nn.Module:
     """Move ``model`` to the process's device and sum its gradients over all processes, divided by their number.
 
     A model that is sharded stays the object that it was; its parameters are DTensors then.
+
+    Args:
+        model: not yet wrapped.
+        spread: how it is spread.
+        is_static: every backward pass is that of an update, and reaches the same parameters.
     """
     model = model.to(spread.device)
     if spread.is_alone:
@@ -127,6 +132,7 @@ def parallelize(model: nn.Module, spread: Spread) -> nn.Module:
         model,
         device_ids=[spread.device] if spread.device.type == "cuda" else None,
         gradient_as_bucket_view=True,
+        static_graph=is_static,
         **options,
     )
     if spread.reduce_dtype == torch.bfloat16:

@@ -183,7 +183,7 @@ def _build_state(
     ema = ModelEmaV3(model, decay=cfg.TRAIN.EMA_DECAY) if cfg.TRAIN.EMA_DECAY else None
     for compiled in [model] if ema is None else [model, ema.module]:
         compile_model(compiled, cfg.TRAIN.COMPILE, runtime.device)
-    wrapped = parallelize(model, spread)  # which moves the model itself
+    wrapped = parallelize(model, spread, is_static=plan.accumulation == 1)  # which moves the model itself
     if ema is not None:
         place_average(ema.module, spread)
     state = TrainState(

@@ -74,6 +74,8 @@ def _sizes(cfg: Config, num_classes: int) -> dict[str, Any]:
         "mlp_ratio": section.MLP_RATIO,
         "drop_rate": cfg.MODEL.DROP_RATE,
         "drop_path_rate": cfg.MODEL.DROP_PATH_RATE,
+        "drop_path_mode": cfg.MODEL.DROP_PATH_MODE,
+        "narrow_residual": cfg.AMP_NARROW_RESIDUAL,
         "norm_layer": layer_norm(fused=cfg.FUSED_LAYERNORM),
         "ape": section.APE,
         "patch_norm": section.PATCH_NORM,

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from swin_train.kernels.window_attention import Attention, Padding
 from swin_train.kernels.windows import stage_maps
-from swin_train.models.layers.block import Block, Factors
-from swin_train.models.layers.drop_path import StochasticDepth
+from swin_train.models.layers.block import Block, Drops
+from swin_train.models.layers.drop_path import DropPathMode, StochasticDepth
 from swin_train.models.layers.norm import NormLayer
 from swin_train.models.layers.patch import PatchEmbed, PatchMerging
 from swin_train.models.layers.place import BlockOptions, Place, block_places
@@ -39,6 +39,8 @@ class Common(TypedDict, total=False):
     ape: bool
     patch_norm: bool
     checkpoint_stages: Sequence[int]
+    drop_path_mode: DropPathMode
+    narrow_residual: bool
 
 
 class HierarchicalModel(nn.Module):
@@ -69,6 +71,8 @@ class HierarchicalModel(nn.Module):
         patch_norm: whether the patch embedding is normalised.
         checkpoint_stages: numbers, from 0, of the stages whose blocks are computed again in the backward pass, to
             save memory.
+        drop_path_mode: how stochastic depth chooses; see ``StochasticDepth``.
+        narrow_residual: under autocast, keep the residual stream in its dtype in all stages.
 
     Raises:
         ValueError: the sizes do not fit each other; the message names both.
@@ -102,6 +106,8 @@ class HierarchicalModel(nn.Module):
         ape: bool = False,
         patch_norm: bool = True,
         checkpoint_stages: Sequence[int] = (),
+        drop_path_mode: DropPathMode = "mask",
+        narrow_residual: bool = False,
     ) -> None:
         super().__init__()
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else (img_size[0], img_size[1])
@@ -125,11 +131,11 @@ class HierarchicalModel(nn.Module):
             blocks = [make_block(place, options) for place in in_stage]
             is_last = i == len(depths) - 1
             merging = None if is_last else PatchMerging(in_stage[0].dim, norm_layer, norm_last=norm_last)
-            stages.append(Stage(blocks, merging, use_checkpoint=i in checkpoint_stages))
+            again = i in checkpoint_stages
+            stages.append(Stage(blocks, merging, use_checkpoint=again, narrow_residual=narrow_residual))
         self.layers = cast(Sequence[Stage], nn.ModuleList(stages))
-        self.stochastic_depth = StochasticDepth(
-            [p.drop_path for stage in places for p in stage for _ in range(2)]
-        )
+        rates = [place.drop_path for in_stage in places for place in in_stage for _ in range(2)]
+        self.stochastic_depth = StochasticDepth(rates, drop_path_mode)
         self.norm = norm_layer(self.num_features)
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
@@ -153,16 +159,16 @@ class HierarchicalModel(nn.Module):
 
     def forward_features(self, images: Tensor, drop_path_keys: Tensor | None = None) -> Tensor:
         """Features [B, num_features]: the mean over the last stage's patches; arguments as ``forward``."""
-        x, factors = self._embed(images), self._factors(images, drop_path_keys)
-        for stage, own in zip(self.layers, factors, strict=True):
+        x, drops = self._embed(images), self._drops(images, drop_path_keys)
+        for stage, own in zip(self.layers, drops, strict=True):
             x = stage(x, own)
         return self.norm(x).mean(dim=(1, 2))
 
     def forward_maps(self, images: Tensor, drop_path_keys: Tensor | None = None) -> list[Tensor]:
         """The feature map of each stage, before its merging: [B, H, W, C]; arguments as ``forward``."""
-        x, factors = self._embed(images), self._factors(images, drop_path_keys)
+        x, drops = self._embed(images), self._drops(images, drop_path_keys)
         maps = []
-        for stage, own in zip(self.layers, factors, strict=True):
+        for stage, own in zip(self.layers, drops, strict=True):
             maps.append(stage.run_blocks(x, own))
             x = maps[-1] if stage.downsample is None else stage.downsample(maps[-1])
         return maps
@@ -200,11 +206,11 @@ class HierarchicalModel(nn.Module):
             module.eval()
         return self
 
-    def _factors(self, images: Tensor, drop_path_keys: Tensor | None) -> list[list[Factors]]:
+    def _drops(self, images: Tensor, drop_path_keys: Tensor | None) -> list[list[Drops]]:
         """Stochastic depth of each block of each stage."""
         self._check_keys(images, drop_path_keys)
-        factors = iter(self.stochastic_depth(images.shape[0], drop_path_keys))
-        return [[(next(factors), next(factors)) for _ in stage.blocks] for stage in self.layers]
+        drops = iter(self.stochastic_depth(images.shape[0], drop_path_keys))
+        return [[(next(drops), next(drops)) for _ in stage.blocks] for stage in self.layers]
 
     def _embed(self, images: Tensor) -> Tensor:
         """Images to the first stage's map, with absolute positions."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from swin_train.kernels.relative_position import gather_bias, log_spaced_coordinates
 from swin_train.models.hierarchical import DEPTHS, Common, HierarchicalModel
-from swin_train.models.layers.block import Block, Factors
+from swin_train.models.layers.block import Block
 from swin_train.models.layers.cached_tensor import CachedTensor
 from swin_train.models.layers.place import BlockOptions, Place
 from swin_train.models.layers.window import ShiftedWindows
@@ -85,10 +85,13 @@ class PostNormBlock(Block):
         for parameter in (*self.norm1.parameters(), *self.norm2.parameters()):
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, factors: Factors = (None, None)) -> Tensor:
-        """As of ``Block``."""
-        x = x + self.scale(self.norm1(self.mixer(x)), factors[0])
-        return x + self.scale(self.norm2(self.mlp(x)), factors[1])
+    def mix(self, x: Tensor) -> Tensor:
+        """The branch that mixes tokens."""
+        return self.norm1(self.mixer(x))
+
+    def transform(self, x: Tensor) -> Tensor:
+        """The branch that mixes the channels of a token."""
+        return self.norm2(self.mlp(x))
 
 
 class CosineWindowAttention(ShiftedWindows):

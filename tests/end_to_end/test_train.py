@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from state_digest import read_state
 
 from swin_train import evaluate, load_config, train
+from swin_train.benchmark.model.throughput import throughput
 from swin_train.config import output_dir
 from swin_train.engine.checkpoint import Checkpointer
-from swin_train.engine.throughput import throughput
 from swin_train.errors import NumericsError, UserError
 
 

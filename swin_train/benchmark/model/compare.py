@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from swin_train.benchmark.machine import machine_facts
+from swin_train.benchmark.model.ceilings import Ceilings, measure_ceilings
 from swin_train.benchmark.model.gate import Verdict, judge, outcome
 from swin_train.benchmark.model.timing import interleaved, seconds_of, wait
 from swin_train.benchmark.model.variants import VARIANTS, Maker, rivals, timed_once
@@ -23,6 +24,7 @@ Kind = Literal["train-step", "inference"]
 Progress = Callable[[str], None]
 
 _GATE_IMAGES = 2
+_FEW_ROUNDS = 3  # that a hurry allows
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Comparison:
         device, dtype: that matrix products were computed on and in.
         threads: of the CPU.
         effort: how much was measured.
+        ceilings: what the machine reaches in this run.
         flops_per_image: 2 for each multiply-add of a forward pass, and 3 times that for a step of training.
         measured: by variant.
         left_out: variants that were not timed, and why.
@@ -84,6 +87,7 @@ class Comparison:
     dtype: str
     threads: int
     effort: Effort
+    ceilings: Ceilings
     flops_per_image: int
     measured: dict[str, Measured] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -95,6 +99,10 @@ class Comparison:
     def tflops(self, name: str) -> float:
         """10^12 floating-point operations a second that the matrix products of the model make, in the median."""
         return self.images_per_s(name).median * self.flops_per_image / 1e12
+
+    def mfu(self, name: str) -> float:
+        """Model FLOPs utilisation: ``tflops`` as a share of the large matrix product's of this run."""
+        return self.tflops(name) / self.ceilings.matmul_tflops.median
 
     def ratios(self, name: str) -> dict[str, Spread]:
         """How many times as fast as each other library's in the same mode, compared round by round."""
@@ -117,6 +125,8 @@ class Comparison:
             "batch_size": self.effort.batch_size,
             "rounds": self.effort.rounds,
             "steps": self.effort.steps,
+            "ceilings": self.ceilings.as_dict(),
+            "mfu_of": self.ceilings.peak,
             "flops_per_image": self.flops_per_image,
             "variants": {name: self._one(name) for name in self.measured},
             "left_out": self.left_out,
@@ -130,6 +140,7 @@ class Comparison:
             "images_per_s": self.images_per_s(name)._asdict(),
             "ratio": {other: ratio._asdict() for other, ratio in self.ratios(name).items()},
             "tflops": self.tflops(name),
+            "mfu": self.mfu(name),
             "peak_memory_mb": None if measured.peak_bytes is None else measured.peak_bytes / 2**20,
             "compile_s": measured.first_s - usual if is_compiled else None,
             "gate": asdict(measured.verdict),
@@ -152,6 +163,7 @@ def compare(kind: Kind, maker: Maker, dtype: torch.dtype, effort: Effort, progre
     """
     cfg = maker.configure({})
     device, model = maker.device, outline(cfg, cfg.num_classes)
+    progress("the ceilings")
     flops = 2 * sum(product.multiply_adds for product in products(model))
     result = Comparison(
         kind=kind,
@@ -161,6 +173,7 @@ def compare(kind: Kind, maker: Maker, dtype: torch.dtype, effort: Effort, progre
         dtype=str(dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
         effort=effort,
+        ceilings=measure_ceilings(device, dtype, quick=effort.rounds <= _FEW_ROUNDS),
         flops_per_image=flops * (3 if kind == "train-step" else 1),
     )
     batches = partial(

@@ -12,20 +12,27 @@ _WHAT = {"train-step": "training step", "inference": "forward pass"}
 
 def as_text(result: Comparison) -> str:
     """The table, and what it is about."""
-    rows = [("", "images/s", "TFLOP/s", "memory MB", "first step s", "correct to")]
+    rows = [("", "images/s", "TFLOP/s", "MFU", "memory MB", "first step s", "correct to")]
     for name, measured in result.measured.items():
         memory = "-" if measured.peak_bytes is None else f"{measured.peak_bytes / 2**20:.0f}"
         rows.append(
             (
                 name,
                 shown(result.images_per_s(name), 1),
-                f"{result.tflops(name):.2f}",
+                f"{result.tflops(name):.3g}",
+                f"{result.mfu(name):.0%}",
                 memory,
                 f"{measured.first_s:.1f}",
                 f"{measured.verdict.loss:.0e}",
             )
         )
-    lines = [_title(result), "", *aligned(rows), *_ratios(result)]
+    lines = [
+        _title(result),
+        "",
+        *aligned(rows),
+        f"MFU is the share of {result.ceilings.peak}",
+        *_ratios(result),
+    ]
     lines += [f"not measured: {name}: {reason}" for name, reason in result.left_out.items()]
     return "\n".join(lines)
 

@@ -26,13 +26,18 @@ class Batches:
 
 
 def make_batches(
-    batch_size: int, num_channels: int, img_size: tuple[int, int], num_classes: int, device: torch.device
+    batch_size: int,
+    num_channels: int,
+    img_size: tuple[int, int],
+    num_classes: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
 ) -> Batches:
     """Random numbers, the same at each call."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(NUM_BATCHES, batch_size, num_channels, *img_size, generator=generator)
     targets = torch.rand(NUM_BATCHES, batch_size, num_classes, generator=generator).softmax(-1)
-    return Batches(images.to(device), targets.to(device))
+    return Batches(images.to(device, dtype), targets.to(device, dtype))
 
 
 def training_step(

@@ -111,6 +111,12 @@ class Model(Section):
     DROP_PATH_RATE: float = opt(
         0.1, "Stochastic depth of the last block; it grows linearly from 0.", ge=0, lt=1
     )
+    DROP_PATH_MODE: Literal["mask", "kept"] = opt(
+        "mask",
+        "How stochastic depth drops: mask lets each sample's own draw decide; kept computes each block on an exact"
+        " share of the batch only, which is faster, but what is dropped depends on the batch, and so on the number of"
+        " processes.",
+    )
     PADDING: Literal["reference", "timm", "masked"] = opt(
         "reference",
         "What stands beside the edge of a map that is no multiple of the window: reference pads with zeros after"

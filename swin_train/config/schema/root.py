@@ -43,6 +43,11 @@ class Config(Section):
         "Type of mixed precision; auto is bf16 on a GPU that has it, fp16 on others, fp32 elsewhere. fp64 is"
         " everything in double precision: slow, to see which differences are rounding.",
     )
+    AMP_NARROW_RESIDUAL: bool = opt(
+        False,
+        "In mixed precision, keep what the blocks add to in 16 bits from the first stage on; the reference does from"
+        " the second on, and in Swin v2 nowhere.",
+    )
     AMP_OPT_LEVEL: Literal["", "O0", "O1", "O2"] = opt(
         "",
         "Apex's old name, kept for old command lines: O0 means AMP_ENABLE False; O1 and O2 change nothing.",

@@ -2,12 +2,12 @@
 
 from torch import Tensor, nn
 
-from swin_train.models.layers.drop_path import scale_samples
+from swin_train.models.layers.drop_path import Drop, add_branch
 from swin_train.models.layers.mlp import Mlp
 from swin_train.models.layers.place import BlockOptions, Place
 
-Factors = tuple[Tensor | None, Tensor | None]
-"""By what the samples of a block's two branches are multiplied, [B]; None is by 1."""
+Drops = tuple[Drop, Drop]
+"""Of the two branches of a block."""
 
 
 class Block(nn.Module):
@@ -35,11 +35,16 @@ class Block(nn.Module):
         """The module that mixes tokens."""
         return self.get_submodule(self.mixer_name)
 
-    def forward(self, x: Tensor, factors: Factors = (None, None)) -> Tensor:
-        """[B, H, W, C] to [B, H, W, C]; ``factors`` are those of the two branches, each [B], for stochastic depth."""
-        x = x + self.scale(self.mixer(self.norm1(x)), factors[0])
-        return x + self.scale(self.mlp(self.norm2(x)), factors[1])
+    def forward(self, x: Tensor, drops: Drops = (None, None)) -> Tensor:
+        """[B, H, W, C] to [B, H, W, C]; ``drops`` is what stochastic depth makes of the two branches."""
+        drop1, drop2 = drops if self.training else (None, None)  # a frozen stage is in evaluation
+        x = add_branch(x, self.mix, drop1)
+        return add_branch(x, self.transform, drop2)
 
-    def scale(self, branch: Tensor, factor: Tensor | None) -> Tensor:
-        """The branch after stochastic depth; unchanged in evaluation, as where a stage is frozen."""
-        return scale_samples(branch, factor) if self.training else branch
+    def mix(self, x: Tensor) -> Tensor:
+        """The branch that mixes tokens."""
+        return self.mixer(self.norm1(x))
+
+    def transform(self, x: Tensor) -> Tensor:
+        """The branch that mixes the channels of a token."""
+        return self.mlp(self.norm2(x))

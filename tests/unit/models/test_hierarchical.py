@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from swin_train.models.hierarchical import HierarchicalModel
 from swin_train.models.swin import SwinTransformer
+from swin_train.models.swin_mlp import SwinMlp
 from swin_train.models.swin_v2 import SwinTransformerV2
 
 Family = type[HierarchicalModel]
@@ -195,3 +196,48 @@ def test_the_state_dict_holds_parameters_only(family: Family, make_model: Callab
 
     assert list(model.state_dict()) == [name for name, _ in model.named_parameters()]
     assert model.state_dict()["absolute_pos_embed"].shape == (1, 64, 8)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("family", [SwinTransformer, SwinTransformerV2])
+def test_the_residual_stream_is_as_narrow_as_asked_for(
+    family: Callable, narrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without, Swin has it in 16 bits from the second stage on, as the reference, and Swin V2 nowhere."""
+    norm = nn.LayerNorm.forward  # gives float32 under CUDA's autocast
+    monkeypatch.setattr(nn.LayerNorm, "forward", lambda self, x: norm(self, x.float()))
+    sizes = {"depths": (1, 1), "num_heads": (1, 2), "embed_dim": 8, "window_size": 4, "num_classes": 5}
+    model = family(32, 4, narrow_residual=narrow, **sizes)
+    dtypes: list[torch.dtype] = []
+    for stage in model.layers:
+        stage.blocks[0].register_forward_hook(
+            lambda block, given, out: dtypes.extend([given[0].dtype, out.dtype])
+        )
+
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(torch.randn(2, 3, 32, 32))
+    out.float().sum().backward()
+
+    wide, half = [torch.float32] * 2, [torch.bfloat16] * 2
+    usual = wide + half if family is SwinTransformer else wide + wide
+    assert dtypes == (half + half if narrow else usual)
+    assert model(torch.randn(2, 3, 32, 32)).dtype == torch.float32  # without autocast nothing changes
+
+
+@pytest.mark.parametrize("family", [SwinTransformer, SwinTransformerV2, SwinMlp])
+def test_stochastic_depth_on_the_kept_samples_alone_trains(family: Callable) -> None:
+    sizes = {"depths": (2, 2), "num_heads": (1, 2), "embed_dim": 8, "window_size": 4, "num_classes": 5}
+    model = family(32, 4, drop_path_rate=0.5, drop_path_mode="kept", **sizes).train()
+    images, keys = torch.randn(4, 3, 32, 32), torch.arange(4)
+    sizes_of_batches: list[int] = []
+    for stage in model.layers:
+        for block in stage.blocks:
+            block.mlp.register_forward_hook(lambda mlp, given, out: sizes_of_batches.append(len(given[0])))
+
+    out = model(images, keys)
+    out.square().sum().backward()
+
+    assert sizes_of_batches == [4, 3, 2, 2]  # of 4: at 0, 1/6, 1/3 and 1/2
+    assert torch.equal(model(images, keys), out)
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert torch.equal(model.eval()(images, keys), model(images))

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from swin_train.data import draws
-from swin_train.models.layers.drop_path import StochasticDepth, mix64, scale_samples
+from swin_train.models.layers.drop_path import KeptRows, StochasticDepth, add_branch, counted_draws, mix64
 
 KEYS = np.array([0, 1, -1, 2**63 - 1, -(2**63), 123456789], dtype=np.int64)
 
@@ -45,10 +45,10 @@ def test_a_branch_is_kept_where_the_draw_is_not_below_the_probability(probabilit
 def test_kept_branches_are_scaled_and_the_others_zero() -> None:
     (factor,) = StochasticDepth([0.75])(64, torch.arange(64))
 
-    out = scale_samples(torch.ones(64, 2, 3), factor)
+    out = add_branch(torch.ones(64, 2, 3), lambda x: 2 * x, factor)
 
-    assert set(out.unique().tolist()) == {0.0, 4.0}
-    assert torch.equal(out[:, 1, 2], factor)
+    assert set(out.unique().tolist()) == {1.0, 9.0}
+    assert torch.equal(out[:, 1, 2], 1 + 2 * factor)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
@@ -56,10 +56,52 @@ def test_a_branch_keeps_its_type_and_the_scale_its_digits(dtype: torch.dtype) ->
     depth = StochasticDepth([0.1]).to(torch.float64 if dtype == torch.float64 else torch.float32)
     (factor,) = depth(16, torch.arange(16))
 
-    out = scale_samples(torch.ones(16, 2, dtype=dtype), factor)
+    out = add_branch(torch.zeros(16, 2, dtype=dtype), lambda x: x + 1, factor)
 
     assert out.dtype == dtype
     assert out.max() == torch.tensor(1 / 0.9, dtype=dtype)
+
+
+@pytest.mark.parametrize("mode", ["mask", "kept"])
+@pytest.mark.parametrize(
+    ("narrow", "wide"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float64)]
+)
+def test_the_sum_has_the_type_of_what_is_added_to(mode: str, narrow: torch.dtype, wide: torch.dtype) -> None:
+    for drop in (None, StochasticDepth([0.5], mode)(4, torch.arange(4))[0]):
+        assert add_branch(torch.ones(4, 2, dtype=narrow), lambda x: x.to(wide), drop).dtype == narrow
+        assert add_branch(torch.ones(4, 2, dtype=wide), lambda x: x.to(narrow), drop).dtype == wide
+
+
+@pytest.mark.parametrize(("batch_size", "num_kept"), [(8, 6), (3, 2), (2, 1), (10, 7)])
+def test_kept_rows_are_those_with_the_largest_draws_and_no_others_are_computed(
+    batch_size: int, num_kept: int
+) -> None:
+    keys, computed = torch.arange(batch_size) + 5, []
+    (drop,) = StochasticDepth([0.25], "kept")(batch_size, keys)
+    assert isinstance(drop, KeptRows)
+    draws = counted_draws(keys, torch.zeros(1, 1, dtype=torch.int64))[0]
+    x = torch.randn(batch_size, 3)
+
+    def branch(rows: torch.Tensor) -> torch.Tensor:
+        computed.append(len(rows))
+        return rows.square()
+
+    out = add_branch(x, branch, drop)
+
+    kept = sorted(range(batch_size), key=lambda row: -draws[row])[:num_kept]
+    assert sorted(drop.rows.tolist()) == sorted(kept)
+    assert computed == [num_kept]
+    expected = x.clone()
+    expected[kept] += x[kept].square() * batch_size / num_kept
+    torch.testing.assert_close(out, expected)
+
+
+def test_of_a_few_samples_one_is_kept_and_of_nearly_all_all() -> None:
+    keys = torch.arange(1)
+
+    assert StochasticDepth([0.9], "kept")(1, keys) == [None]
+    assert StochasticDepth([0.0, 0.5], "kept")(1, keys) == [None, None]
+    assert len(StochasticDepth([0.9], "kept")(4, torch.arange(4))[0].rows) == 1
 
 
 def test_without_keys_torch_s_generator_draws() -> None:
@@ -82,7 +124,7 @@ def test_captured_as_a_graph_it_draws_for_any_number_of_samples() -> None:
             self.depth = StochasticDepth([0.5])
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return scale_samples(x, self.depth(x.shape[0])[0])
+            return add_branch(0 * x, lambda zeros: zeros + 1, self.depth(x.shape[0])[0])
 
     shapes = {"x": {0: torch.export.Dim.DYNAMIC}}
     graph = torch.export.export(Dropping().train(), (torch.ones(2, 1),), dynamic_shapes=shapes)
@@ -96,8 +138,6 @@ def test_nothing_is_dropped_in_evaluation_or_at_probability_zero() -> None:
     assert StochasticDepth([0.5, 0.9]).eval()(8, keys) == [None, None]
     assert StochasticDepth([0.0, 0.0]).train()(8, keys) == [None, None]
     assert StochasticDepth([0.0, 0.5]).train()(8, keys)[0] is None
-    x = torch.ones(8, 1)
-    assert scale_samples(x, None) is x
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.0])
