@@ -19,15 +19,32 @@ window attention; in "compiled" the attention's weights go through memory. The m
 too."""
 
 
-def run_kernel(argv: Sequence[str]) -> int:
-    """Run ``main.py benchmark kernel``."""
-    command = ConfigParser(
+def kernel_parser() -> ConfigParser:
+    """The parser of ``main.py benchmark kernel``."""
+    parser = ConfigParser(
         "main.py benchmark kernel",
         _KERNEL,
         "  python main.py benchmark kernel --cfg swin_tiny_patch4_window7_224 --batch-size 128 --json kernel.json",
     )
-    command.add_argument("--only", metavar="NAME,...", help="what to measure, by the names in the table")
-    add_options(command, "few images and rounds, small ceilings, and nothing compiled")
+    parser.add_argument("--only", metavar="NAME,...", help="what to measure, by the names in the table")
+    add_options(parser, "few images and rounds, small ceilings, and nothing compiled")
+    return parser
+
+
+def roofline_parser() -> ConfigParser:
+    """The parser of ``main.py benchmark roofline``."""
+    parser = ConfigParser(
+        "main.py benchmark roofline",
+        _ROOFLINE,
+        "  python main.py benchmark roofline --cfg swin_base_patch4_window7_224 --batch-size 128 --opts AMP_DTYPE bf16",
+    )
+    add_options(parser, "small ceilings, and the products of few images")
+    return parser
+
+
+def run_kernel(argv: Sequence[str]) -> int:
+    """Run ``main.py benchmark kernel``."""
+    command = kernel_parser()
     options = command.read(argv)
     check_options(command, options)
     setting = prepare(command, options, argv)
@@ -54,12 +71,7 @@ def run_kernel(argv: Sequence[str]) -> int:
 
 def run_roofline(argv: Sequence[str]) -> int:
     """Run ``main.py benchmark roofline``."""
-    command = ConfigParser(
-        "main.py benchmark roofline",
-        _ROOFLINE,
-        "  python main.py benchmark roofline --cfg swin_base_patch4_window7_224 --batch-size 128 --opts AMP_DTYPE bf16",
-    )
-    add_options(command, "small ceilings, and the products of few images")
+    command = roofline_parser()
     options = command.read(argv)
     check_options(command, options)
     setting = prepare(command, options, argv)

@@ -17,19 +17,25 @@ _EXAMPLES = """\
   python main.py benchmark scaling --cfg swin_tiny_patch4_window7_224 --sizes 224,448,896 --json scaling.json"""
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run ``main.py benchmark scaling``."""
-    command = ConfigParser("main.py benchmark scaling", _DESCRIPTION, _EXAMPLES)
-    command.add_argument(
+def parser() -> ConfigParser:
+    """The parser of ``main.py benchmark scaling``."""
+    parser = ConfigParser("main.py benchmark scaling", _DESCRIPTION, _EXAMPLES)
+    parser.add_argument(
         "--sizes",
         metavar="N,...",
         help="sides of the images in pixels, multiples of 16 (224 to 1024; to 512 on a CPU; small with --quick)",
     )
-    command.add_argument(
+    parser.add_argument(
         "--rounds", metavar="N", type=int, help="how often each is measured (5; 2 with --quick)"
     )
-    command.add_argument("--chart", metavar="FILE", type=Path, help="draw the lines there, a PNG")
-    add_options(command, "three small sizes, and 2 rounds")
+    parser.add_argument("--chart", metavar="FILE", type=Path, help="draw the lines there, a PNG")
+    add_options(parser, "three small sizes, and 2 rounds")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run ``main.py benchmark scaling``."""
+    command = parser()
     options = command.read(argv)
     check_options(command, options)
     sizes = options.sizes.split(",") if options.sizes else []

@@ -6,12 +6,16 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from swin_train.cli import (
-    benchmark,
+    benchmark_kernel,
+    benchmark_loader,
+    benchmark_model,
+    benchmark_scaling,
     config,
     convert,
     describe,
@@ -22,6 +26,14 @@ from swin_train.cli import (
     verify_data,
 )
 
+BENCHMARKS = {
+    "loader": benchmark_loader.parser,
+    "train-step": partial(benchmark_model.parser, "train-step"),
+    "inference": partial(benchmark_model.parser, "inference"),
+    "kernel": benchmark_kernel.kernel_parser,
+    "roofline": benchmark_kernel.roofline_parser,
+    "scaling": benchmark_scaling.parser,
+}
 REPO = Path(__file__).resolve().parents[2]
 
 
@@ -68,8 +80,8 @@ def test_a_command_of_the_readme_is_accepted(arguments, tmp_path, monkeypatch):
             assert prepare_data.parser().read(rest).to
         case ["verify-data", *rest]:
             assert verify_data.parser().read(rest).data_path
-        case ["benchmark", "loader", *rest]:
-            assert benchmark.parser().read_config(rest).DATA.DATA_PATH
+        case ["benchmark", what, *rest]:
+            assert BENCHMARKS[what]().read_config(rest).MODEL.NAME
         case _:
             assert train.flat_parser().read_config(arguments).DATA.DATA_PATH
 

@@ -26,7 +26,7 @@ def make_model(cfg: Config) -> nn.Module:
 
 def save_published(path: Path, model: nn.Module) -> Path:
     """Save a model as the authors do, with its buffers."""
-    buffers = {name: tensor for name, tensor in model.named_buffers() if tensor is not None}
+    buffers = {name: tensor for name, tensor in model.named_buffers() if "stochastic_depth" not in name}
     torch.save({"model": model.state_dict() | buffers}, path)
     return path
 
