@@ -20,7 +20,7 @@ failed=()
 part() { # NAME SECONDS COMMAND...
     local name=$1 seconds=$2 start=$SECONDS status=0
     shift 2
-    timeout "$seconds" "$@" >"$folder/$name.log" 2>&1 || status=$?
+    timeout -k 5 "$seconds" "$@" >"$folder/$name.log" 2>&1 || status=$?
     echo "$name: status $status after $((SECONDS - start)) s"
     [[ $status == 0 ]] || failed+=("$name (status $status, $folder/$name.log)")
 }
@@ -33,17 +33,17 @@ compare() { # NAME SECONDS KIND CONFIGURATION BATCH arguments...
 
 nvidia-smi -q -d CLOCK,POWER,PERFORMANCE >"$folder/nvidia-smi.txt" 2>&1
 if [[ ${2:-} == base ]]; then
-    compare swin-base 580 train-step swin_base_patch4_window7_224 128 --rounds 5 --steps 10 \
+    compare swin-base 540 train-step swin_base_patch4_window7_224 128 --rounds 5 --steps 10 \
         --only "swin_train,swin_train blocks,timm,timm compiled"
 else
     part roofline 40 "$python" main.py benchmark roofline --cfg swin_tiny_patch4_window7_224 --json "$folder/roofline.json"
-    part kernels 120 "$python" -m pytest -m gpu tests/unit/kernels
+    part kernels 110 "$python" -m pytest -m gpu tests/unit/kernels
     part kernel-v1 40 "$python" main.py benchmark kernel --cfg swin_tiny_patch4_window7_224 --batch-size 256 \
         --only reference,sdpa,triton --json "$folder/kernel-v1.json"
     part kernel-v2 40 "$python" main.py benchmark kernel --cfg swinv2_base_patch4_window16_256 --batch-size 64 \
         --only reference,sdpa,triton --json "$folder/kernel-v2.json"
-    compare swin-tiny 270 train-step swin_tiny_patch4_window7_224 256 --rounds 5 \
-        --only "swin_train,swin_train sdpa,swin_train blocks,timm,timm compiled"
+    compare swin-tiny 240 train-step swin_tiny_patch4_window7_224 256 --rounds 5 --steps 10 \
+        --only "swin_train,swin_train blocks,timm,timm compiled"
     part engine 70 "$python" -m pytest -m gpu tests/gpu tests/unit/models
 fi
 nvidia-smi -q -d CLOCK,POWER,PERFORMANCE >>"$folder/nvidia-smi.txt" 2>&1

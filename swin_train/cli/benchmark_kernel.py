@@ -49,7 +49,7 @@ def run_kernel(argv: Sequence[str]) -> int:
     check_options(command, options)
     setting = prepare(command, options, argv)
 
-    from swin_train.benchmark.model.attention import COMPILED, IMPLEMENTATIONS
+    from swin_train.benchmark.model.attention import COMPILED, IMPLEMENTATIONS, shapes_of
     from swin_train.benchmark.model.ceilings import measure_ceilings
     from swin_train.benchmark.model.kernel import as_text, measure_kernels
 
@@ -59,13 +59,14 @@ def run_kernel(argv: Sequence[str]) -> int:
         for name in names:
             if name not in IMPLEMENTATIONS:
                 command.error(f"--only: there is no {name!r}; there are {', '.join(IMPLEMENTATIONS)}")
+    shapes_of(setting.cfg, 1)  # which refuses a model without window attention
     say("the ceilings")
     ceilings = measure_ceilings(setting.device, setting.dtype, quick=options.quick)
     result = measure_kernels(
         setting.cfg, ceilings, setting.device, setting.dtype, names=names, quick=options.quick, progress=say
     )
-    keep(options.json, ["kernel", *argv], result.as_dict())
     print_result(as_text(result))
+    keep(options.json, ["kernel", *argv], result.as_dict())
     return 0
 
 
@@ -79,9 +80,10 @@ def run_roofline(argv: Sequence[str]) -> int:
     from swin_train.benchmark.machine import machine_facts
     from swin_train.benchmark.model.ceilings import as_text as ceilings_as_text
     from swin_train.benchmark.model.ceilings import measure_ceilings, measure_products
-    from swin_train.benchmark.model.roofline import as_text, roofline
+    from swin_train.benchmark.model.roofline import as_text, check_is_counted, roofline
     from swin_train.models.outline import outline
 
+    check_is_counted(setting.cfg)
     say("the ceilings")
     ceilings = measure_ceilings(setting.device, setting.dtype, quick=options.quick)
     result = roofline(setting.cfg, ceilings)
@@ -95,6 +97,6 @@ def run_roofline(argv: Sequence[str]) -> int:
         **result.as_dict(),
         "products": [each.as_dict() for each in products],
     }
-    keep(options.json, ["roofline", *argv], numbers)
     print_result(f"{as_text(result)}\n\n{ceilings_as_text(ceilings, products)}")
+    keep(options.json, ["roofline", *argv], numbers)
     return 0

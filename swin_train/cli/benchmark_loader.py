@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swin_train.cli.arguments import ConfigParser
+from swin_train.cli.benchmark_options import check_json
 from swin_train.cli.output import print_result
 from swin_train.cli.prepare_data import cores
 from swin_train.config import Config
@@ -69,8 +70,7 @@ def run(argv: Sequence[str]) -> int:
     command = parser()
     options = command.read(argv)
     effort = _effort(command, options)
-    if options.json is not None and not options.json.parent.is_dir():
-        command.error(f"--json {options.json}: there is no folder {options.json.parent}")
+    check_json(command, options.json)
 
     from swin_train.benchmark.loading.loader import benchmark_loader
     from swin_train.benchmark.loading.table import as_text

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swin_train.cli.arguments import ConfigParser
-from swin_train.cli.benchmark_options import Setting, add_options, check_options, keep, prepare, say
+from swin_train.cli.benchmark_options import UNMIXED, Setting, add_options, check_options, keep, prepare, say
 from swin_train.cli.output import print_result
 from swin_train.config import Config
 
@@ -61,7 +61,9 @@ def parser(kind: "Kind") -> ConfigParser:
     parser.add_argument(
         "--steps", metavar="N", type=int, help="steps in a row of a round (20 on a GPU, 1 elsewhere)"
     )
-    parser.add_argument("--chart", metavar="FILE", type=Path, help="draw a bar chart there, a PNG")
+    parser.add_argument(
+        "--chart", metavar="FILE", type=Path, help="draw a bar chart there: .png, .svg or .pdf"
+    )
     add_options(parser, "little: 3 rounds, nothing compiled, on a CPU batches of 2")
     return parser
 
@@ -81,15 +83,16 @@ def _run(kind: "Kind", argv: Sequence[str]) -> int:
     dtype = choose_precision(setting.cfg, setting.device).parameter_dtype
     maker = Maker(partial(_configured, kind, tuple(argv)), setting.device, dtype, options.reference)
     result = compare(kind, maker, setting.dtype, effort, say)
+    print_result(as_text(result))
     keep(options.json, [kind, *argv], result.as_dict())
     if options.chart is not None:
         draw(result, options.chart)
-    print_result(as_text(result))
     return 0
 
 
 def _configured(kind: "Kind", argv: tuple[str, ...], changes: Mapping[str, Any]) -> Config:
-    return parser(kind).read_config(argv, [(key, value, "benchmark") for key, value in changes.items()])
+    flags = [*UNMIXED, *((key, value, "benchmark") for key, value in changes.items())]
+    return parser(kind).read_config(argv, flags)
 
 
 def _effort(command: ConfigParser, options: argparse.Namespace, setting: Setting) -> "Effort":
@@ -108,6 +111,10 @@ def _effort(command: ConfigParser, options: argparse.Namespace, setting: Setting
             command.error(f"--only: there is no {name!r}; there are {', '.join(VARIANTS)}")
         if VARIANTS[name].library == REFERENCE and not has_reference:
             command.error(f"--only {name} needs --reference, a checkout of the authors' repository")
+    if has_reference and not (options.reference / "models").is_dir():
+        command.error(
+            f"--reference {options.reference}: has no folder models; give a checkout of the authors' repository"
+        )
     is_gpu = setting.device.type == "cuda"
     return Effort(
         names=tuple(names),

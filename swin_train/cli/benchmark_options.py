@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,15 @@ from swin_train.config import Config
 
 if TYPE_CHECKING:
     import torch
+
+UNMIXED = (
+    ("AUG.MIXUP", 0.0, "benchmark"),
+    ("AUG.CUTMIX", 0.0, "benchmark"),
+)  # which would want an even batch
+_READ = re.compile(
+    r"BASE|DEVICE|AMP_\w+|MODEL\.(?!RESUME|PRETRAINED)\S+|DATA\.(IMG_SIZE|BATCH_SIZE)|AUG\.(MIXUP|CUTMIX)"
+    r"|FUSED_LAYERNORM|TRAIN\.(USE_CHECKPOINT|CHECKPOINT_STAGES)"
+)
 
 _BATCH_ELSEWHERE, _QUICK_BATCH = 8, 2  # where there is no GPU, whose batch is the configuration's
 
@@ -47,21 +57,33 @@ def check_options(command: ConfigParser, options: argparse.Namespace) -> None:
         value = getattr(options, name, None)
         if value is not None and value < 1:
             command.error(f"--{name} must be at least 1; got {value}")
-    if options.json is not None and not options.json.parent.is_dir():
-        command.error(f"--json {options.json}: there is no folder {options.json.parent}")
+    check_json(command, options.json)
     if getattr(options, "chart", None) is not None:
         from swin_train.benchmark.charts import check_chart
 
         check_chart(options.chart)
 
 
+def check_json(command: ConfigParser, file: Path | None) -> None:
+    """Refuse a file that cannot be written. Raises UserError."""
+    if file is not None and not file.parent.is_dir():
+        command.error(f"--json {file}: there is no folder {file.parent}")
+    if file is not None and file.is_dir():
+        command.error(f"--json {file}: is a folder; name a file in it")
+
+
 def prepare(command: ConfigParser, options: argparse.Namespace, argv: Sequence[str]) -> Setting:
-    """Read the configuration, choose the device, and set the number of threads.
+    """Read the configuration, choose the device, and set the number of threads; keys that nothing reads are told.
 
     Raises:
-        UserError: the device cannot compute as the configuration says.
+        UserError: the device cannot compute as the configuration says, or in float64, which libraries differ in.
     """
-    cfg = command.read_config(argv)
+    cfg = command.read_config(argv, UNMIXED)
+    if cfg.AMP_DTYPE == "fp64" and cfg.amp_enabled:
+        command.error("AMP_DTYPE fp64 is not measured; take bf16, fp16 or fp32")
+    idle = [key for key, where in cfg.origins.items() if where.startswith("--") and not _READ.fullmatch(key)]
+    if idle:
+        say(f"not read: {', '.join(idle)}")
 
     import torch
 
@@ -73,7 +95,7 @@ def prepare(command: ConfigParser, options: argparse.Namespace, argv: Sequence[s
     device = choose_device(cfg.DEVICE, 0)
     if device.type != "cuda" and not cfg.is_given("DATA.BATCH_SIZE"):
         batch_size = _QUICK_BATCH if options.quick else _BATCH_ELSEWHERE
-        cfg = command.read_config(argv, [("DATA.BATCH_SIZE", batch_size, "benchmark")])
+        cfg = command.read_config(argv, [*UNMIXED, ("DATA.BATCH_SIZE", batch_size, "benchmark")])
     return Setting(cfg, device, choose_precision(cfg, device).input_dtype)
 
 

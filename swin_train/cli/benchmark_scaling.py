@@ -28,7 +28,7 @@ def parser() -> ConfigParser:
     parser.add_argument(
         "--rounds", metavar="N", type=int, help="how often each is measured (5; 2 with --quick)"
     )
-    parser.add_argument("--chart", metavar="FILE", type=Path, help="draw the lines there, a PNG")
+    parser.add_argument("--chart", metavar="FILE", type=Path, help="draw the lines there: .png, .svg or .pdf")
     add_options(parser, "three small sizes, and 2 rounds")
     return parser
 
@@ -54,8 +54,8 @@ def run(argv: Sequence[str]) -> int:
         precision_dtype=setting.dtype,
         progress=say,
     )
+    print_result(as_text(result))
     keep(options.json, ["scaling", *argv], result.as_dict())
     if options.chart is not None:
         draw(result, options.chart)
-    print_result(as_text(result))
     return 0

@@ -78,6 +78,9 @@ def test_a_spread_trains_as_one_process_does(
                 torch.testing.assert_close(state[tensor], value, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.skipif(
+    torch.__version__ < "2.14", reason="graphs of older torch sum some gradients in another order"
+)
 @pytest.mark.parametrize("name", ["ddp 2", "fsdp 2"])
 def test_compiled_blocks_change_no_bit_of_a_run(run: Callable, name: str) -> None:
     world_size, changes = SPREADS[name]

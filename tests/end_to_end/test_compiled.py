@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from faults import dies_before
 from state_digest import newest_state, state_digest
 
@@ -23,6 +24,9 @@ def final(folder: Path) -> str:
     return state_digest(newest_state(folder))
 
 
+@pytest.mark.skipif(
+    torch.__version__ < "2.14", reason="graphs of older torch sum some gradients in another order"
+)
 @pytest.mark.parametrize("how", ["blocks", "model"])
 def test_a_compiled_run_ends_as_one_that_is_not(tiny_opts, tmp_path, how):
     plain = train(load_config(None, tiny_opts(**RECIPE, OUTPUT=str(tmp_path / "plain")))).folder

@@ -10,17 +10,30 @@ from typing import Any, Literal
 import torch
 
 from swin_train.benchmark.machine import machine_facts
-from swin_train.benchmark.model.ceilings import Ceilings, measure_ceilings
+from swin_train.benchmark.model.ceilings import Ceilings, device_name, dtype_name, measure_ceilings
 from swin_train.benchmark.model.gate import Verdict, judge, outcome
-from swin_train.benchmark.model.timing import interleaved, seconds_of, wait
-from swin_train.benchmark.model.variants import VARIANTS, Maker, rivals, timed_once
+from swin_train.benchmark.model.peers import OURS
+from swin_train.benchmark.model.timing import interleaved, seconds_of
+from swin_train.benchmark.model.variants import VARIANTS, Maker, rivals
 from swin_train.benchmark.model.work import Batches, forward_pass, make_batches, training_step
 from swin_train.benchmark.rounds import Spread, spread
 from swin_train.errors import UserError
+from swin_train.models.build import padded_maps
 from swin_train.models.costs import products
 from swin_train.models.outline import outline
 
 Kind = Literal["train-step", "inference"]
+
+# Keys that change this project's model alone.
+_OURS_ALONE = (
+    "MODEL.ATTENTION",
+    "MODEL.DROP_PATH_MODE",
+    "MODEL.DROP_RATE",
+    "AMP_NARROW_RESIDUAL",
+    "FUSED_LAYERNORM",
+    "TRAIN.USE_CHECKPOINT",
+    "TRAIN.CHECKPOINT_STAGES",
+)
 Progress = Callable[[str], None]
 
 _GATE_IMAGES = 2
@@ -75,6 +88,7 @@ class Comparison:
         threads: of the CPU.
         effort: how much was measured.
         ceilings: what the machine reaches in this run.
+        ours_alone: keys that were set and change this project's model alone.
         flops_per_image: 2 for each multiply-add of a forward pass, and 3 times that for a step of training.
         measured: by variant.
         left_out: variants that were not timed, and why.
@@ -88,6 +102,7 @@ class Comparison:
     threads: int
     effort: Effort
     ceilings: Ceilings
+    ours_alone: dict[str, Any]
     flops_per_image: int
     measured: dict[str, Measured] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -125,6 +140,7 @@ class Comparison:
             "batch_size": self.effort.batch_size,
             "rounds": self.effort.rounds,
             "steps": self.effort.steps,
+            "ours_alone": self.ours_alone,
             "ceilings": self.ceilings.as_dict(),
             "mfu_of": self.ceilings.peak,
             "flops_per_image": self.flops_per_image,
@@ -169,10 +185,11 @@ def compare(kind: Kind, maker: Maker, dtype: torch.dtype, effort: Effort, progre
         kind=kind,
         config=cfg.MODEL.NAME,
         img_size=cfg.DATA.img_size,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        dtype=str(dtype).removeprefix("torch."),
+        device=device_name(device),
+        dtype=dtype_name(dtype),
         threads=torch.get_num_threads(),
         effort=effort,
+        ours_alone={key: cfg.flat()[key] for key in _OURS_ALONE if cfg.is_given(key)},
         ceilings=measure_ceilings(device, dtype, quick=effort.rounds <= _FEW_ROUNDS),
         flops_per_image=flops * (3 if kind == "train-step" else 1),
     )
@@ -181,10 +198,16 @@ def compare(kind: Kind, maker: Maker, dtype: torch.dtype, effort: Effort, progre
     )
     autocast = partial(torch.autocast, device.type, dtype=dtype) if dtype != torch.float32 else nullcontext
     works, verdicts = _admit(maker, effort, batches, autocast, dtype, result, kind, progress)
+    first = {}
+    for name in list(works):
+        try:
+            first[name] = _warm_up(name, works[name], effort, device, progress)
+        except Exception as failure:  # such as a lack of memory
+            result.left_out[name] = _reason(failure)
+            del works[name]
     if not works:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in result.left_out.items())
         raise UserError(f"benchmark {kind}: nothing can be measured ({reasons})")
-    first = {name: _warm_up(name, work, effort, device, progress) for name, work in works.items()}
     seconds = interleaved(works, rounds=effort.rounds, times=effort.steps, device=device, progress=progress)
     for name in works:
         first_s, peak = first[name]
@@ -208,7 +231,7 @@ def _admit(
     """Make what passes the gate; the others are left out of ``result``, with the reason."""
     weights = maker.weights()
     few, many = (batches(size, device=maker.device) for size in (_GATE_IMAGES, effort.batch_size))
-    expected = outcome(maker.make(VARIANTS["swin_train"], weights), few)
+    expected, is_padded = outcome(maker.make(VARIANTS[OURS], weights), few), bool(padded_maps(weights))
     works: dict[str, Callable[[int], None]] = {}
     verdicts: dict[str, Verdict] = {}
     for name in effort.names:
@@ -216,11 +239,14 @@ def _admit(
         try:
             model = maker.make(VARIANTS[name], weights)
             verdict = judge(outcome(model, few, autocast), expected, is_mixed=dtype != torch.float32)
-        except UserError as error:
-            result.left_out[name] = str(error)
+        except Exception as failure:  # a library's or a compiler's own; the others are to be measured
+            result.left_out[name] = _reason(failure)
             continue
         if not verdict.is_passed:
-            result.left_out[name] = f"it computes something else: {verdict}"
+            padded = (
+                "; maps are padded, which each library does in its way (MODEL.PADDING)" if is_padded else ""
+            )
+            result.left_out[name] = f"it computes something else: {verdict}{padded}"
             continue
         verdicts[name] = verdict
         works[name] = (training_step if kind == "train-step" else forward_pass)(model, many, autocast)
@@ -228,12 +254,20 @@ def _admit(
     return works, verdicts
 
 
+def _reason(failure: Exception) -> str:
+    """Why a variant is not measured, in a line."""
+    if isinstance(failure, UserError):
+        return str(failure)
+    first_line = str(failure).strip().partition("\n")[0]
+    return f"it failed: {type(failure).__name__}: {first_line}"
+
+
 def _warm_up(
     name: str, work: Callable[[int], None], effort: Effort, device: torch.device, progress: Progress
 ) -> tuple[float, int | None]:
     """Seconds of the first step, and the peak memory of the last one."""
     progress(f"warming up {name}")
-    first = timed_once(work, lambda: wait(device))
+    first = seconds_of(work, 1, device)
     seconds_of(work, effort.warmup, device)
     gc.collect()
     if device.type != "cuda":

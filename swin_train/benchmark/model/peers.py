@@ -54,7 +54,10 @@ def _make_timm(cfg: Config, ours: HierarchicalModel) -> nn.Module:
 
     kinds = {"swin": swin_transformer.SwinTransformer, "swinv2": swin_transformer_v2.SwinTransformerV2}
     return _loaded(
-        _of_kind(TIMM, kinds, cfg)(**_sizes(cfg), img_size=cfg.DATA.img_size), _converted(TIMM, ours)
+        _of_kind(TIMM, kinds, cfg)(
+            **_sizes(cfg), img_size=cfg.DATA.img_size, in_chans=cfg.MODEL.selected.IN_CHANS
+        ),
+        _converted(TIMM, ours),
     )
 
 
@@ -80,7 +83,10 @@ def _make_reference(checkout: Path, cfg: Config, ours: HierarchicalModel) -> nn.
     name = _of_kind(REFERENCE, files, cfg)
     module = _import_file(checkout / "models" / f"{name}.py")
     kind = module.SwinTransformer if cfg.MODEL.TYPE == "swin" else module.SwinTransformerV2
-    return _loaded(kind(**_sizes(cfg), img_size=cfg.DATA.img_size[0]), ours.state_dict())
+    return _loaded(
+        kind(**_sizes(cfg), img_size=cfg.DATA.img_size[0], in_chans=cfg.MODEL.selected.IN_CHANS),
+        ours.state_dict(),
+    )
 
 
 def _of_kind(library: str, kinds: Mapping[str, Any], cfg: Config) -> Any:
@@ -98,6 +104,7 @@ def _sizes(cfg: Config) -> dict[str, Any]:
         "depths": list(section.DEPTHS),
         "num_heads": list(section.NUM_HEADS),
         "window_size": section.WINDOW_SIZE,
+        "mlp_ratio": section.MLP_RATIO,
         "num_classes": cfg.num_classes,
         "drop_path_rate": cfg.MODEL.DROP_PATH_RATE,
     }

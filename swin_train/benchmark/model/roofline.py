@@ -102,8 +102,7 @@ def roofline(cfg: Config, ceilings: Ceilings) -> Roofline:
     Raises:
         UserError: MODEL.TYPE is swin_mlp, whose kernels are not counted.
     """
-    if cfg.MODEL.TYPE == "swin_mlp":
-        raise UserError("benchmark: MODEL.TYPE is swin_mlp; the roofline counts swin and swinv2 only")
+    check_is_counted(cfg)
     model = outline(cfg, cfg.num_classes)
     element = ceilings.element_bytes
     kernels = {plan: traffic(model, Setting(plan, element, cfg.DATA.BATCH_SIZE)) for plan in PLANS}
@@ -116,6 +115,16 @@ def roofline(cfg: Config, ceilings: Ceilings) -> Roofline:
         for name, listed in kernels["fused"].items()
     )
     return Roofline(cfg.MODEL.NAME, cfg.DATA.BATCH_SIZE, ceilings, parts)
+
+
+def check_is_counted(cfg: Config) -> None:
+    """Refuse a model whose kernels are not counted.
+
+    Raises:
+        UserError: MODEL.TYPE is swin_mlp.
+    """
+    if cfg.MODEL.TYPE == "swin_mlp":
+        raise UserError("benchmark: MODEL.TYPE is swin_mlp; the roofline counts swin and swinv2 only")
 
 
 def as_text(result: Roofline) -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from swin_train.benchmark.model.ceilings import device_name, dtype_name
 from swin_train.benchmark.model.scaling_result import KINDS, Case, Point, ScalingResult
 from swin_train.benchmark.model.timing import seconds_of, wait
 from swin_train.benchmark.model.work import NUM_BATCHES, Batches, loss_of, make_batches
@@ -72,8 +73,8 @@ def benchmark_scaling(
         )
     result = ScalingResult(
         config=cfg.MODEL.NAME,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        dtype=str(precision_dtype).removeprefix("torch."),
+        device=device_name(device),
+        dtype=dtype_name(precision_dtype),
         threads=torch.get_num_threads(),
         rounds=rounds,
         steps=_STEPS.get(device.type, 1),

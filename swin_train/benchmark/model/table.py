@@ -33,6 +33,9 @@ def as_text(result: Comparison) -> str:
         f"MFU is the share of {result.ceilings.peak}",
         *_ratios(result),
     ]
+    if result.ours_alone:
+        settings = ", ".join(f"{key} {value}" for key, value in result.ours_alone.items())
+        lines.append(f"of {OURS} alone: {settings}")
     lines += [f"not measured: {name}: {reason}" for name, reason in result.left_out.items()]
     return "\n".join(lines)
 
@@ -62,5 +65,7 @@ def draw(result: Comparison, path: Path) -> None:
         UserError: what draws is not installed.
     """
     bars = {name: result.images_per_s(name) for name in result.measured}
-    fastest = max((name for name in bars if name.startswith(OURS)), key=lambda n: bars[n].median, default="")
+    fastest = max(
+        (name for name in bars if name.startswith(OURS)), key=lambda n: bars[n].median, default=None
+    )
     bar_chart(path, _title(result), "images/s", bars, highlight=fastest)

@@ -1,6 +1,5 @@
 """The table of what is measured beside each other."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,14 +106,6 @@ class Maker:
         elif variant.compilation != "off":
             model.compile(fullgraph=True)
         return model
-
-
-def timed_once(function: Callable[[int], None], wait: Callable[[], None]) -> float:
-    """Seconds of the first call, in which what is compiled is compiled."""
-    start = time.perf_counter()
-    function(0)
-    wait()
-    return time.perf_counter() - start
 
 
 def rivals(name: str, names: Sequence[str]) -> list[str]:

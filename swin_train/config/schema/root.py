@@ -56,7 +56,7 @@ class Config(Section):
         False, "Has no effect here: the reference's SimMIM used it; AMP_ENABLE holds for all."
     )
     FUSED_WINDOW_PROCESS: bool = opt(
-        False, "Kept for old command lines: the fastest window attention available is always used."
+        False, "Has no effect here, kept for old command lines: MODEL.ATTENTION chooses."
     )
     FUSED_LAYERNORM: bool = opt(False, "Use apex's fused LayerNorm, where NVIDIA's apex is installed.")
     SAVE_FREQ: int = opt(1, "Epochs between two checkpoints.", ge=1)

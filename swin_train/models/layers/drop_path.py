@@ -14,6 +14,8 @@ _GAMMA = 0x9E3779B97F4A7C15 - 2**64
 _MULTIPLIER_1 = 0xBF58476D1CE4E5B9 - 2**64
 _MULTIPLIER_2 = 0x94D049BB133111EB - 2**64
 
+_ROUNDING = 1e-9  # 20 * (1 - 0.8) is a little less than 4
+
 DropPathMode = Literal["mask", "kept"]
 
 
@@ -87,7 +89,7 @@ class StochasticDepth(ComputedBuffers):
 
     def _kept(self, rows: Tensor, probability: float) -> Drop:
         batch_size = rows.shape[0]
-        num_kept = max(math.floor(batch_size * (1.0 - probability)), 1)
+        num_kept = max(math.floor(batch_size * (1.0 - probability) + _ROUNDING), 1)
         if num_kept == batch_size:
             return None
         return KeptRows(rows[:num_kept], self.keep_rates.new_full((1,), batch_size / num_kept))
@@ -101,7 +103,7 @@ def add_branch(x: Tensor, branch: Callable[[Tensor], Tensor], drop: Drop) -> Ten
     if drop is None:
         return x + _as_narrow_as(x, branch(x))
     if isinstance(drop, KeptRows):
-        found = branch(x[drop.rows])
+        found = branch(x.index_select(0, drop.rows))  # whose gradient needs no sorting
         return x.index_add(0, drop.rows, (found * drop.factor.to(found.dtype)).to(x.dtype))
     found = branch(x)
     return x + _as_narrow_as(x, found * drop.to(found.dtype).view(-1, *[1] * (found.ndim - 1)))

@@ -60,6 +60,8 @@ class ShiftedWindows(ComputedBuffers):
             index = relative_position_index(window, self.window, x.device)
             mask = attention_mask(*resolution, window, shift, self.padding, x.device)
         qkv, pad_token = self.project(x)
+        if resolution[0] % window == 0 and resolution[1] % window == 0:
+            pad_token = None  # which spares its gradient
         how: dict[str, Any] = {
             "num_heads": self.num_heads,
             "window": window,

@@ -95,6 +95,48 @@ def test_scaling_is_measured_and_drawn(
     assert "sizes must be multiples of 16" in capsys.readouterr().err
 
 
+def test_what_is_not_read_is_told_and_what_changes_ours_alone_is_kept(
+    cfg: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [
+        "--only",
+        "swin_train",
+        "--rounds",
+        "1",
+        "--batch-size",
+        "1",
+        "--json",
+        str(tmp_path / "result.json"),
+    ]
+    opts = ["--optim", "sgd", "--opts", "MODEL.DROP_PATH_MODE", "kept", "TRAIN.CLIP_GRAD", "1"]
+
+    assert main(["benchmark", "train-step", *cfg, *flags, *opts]) == 0
+
+    output = capsys.readouterr()
+    assert "benchmark: not read: TRAIN.CLIP_GRAD, TRAIN.OPTIMIZER.NAME\n" in output.err
+    assert "of swin_train alone: MODEL.DROP_PATH_MODE kept" in output.out
+    assert json.loads((tmp_path / "result.json").read_text())["ours_alone"] == {
+        "MODEL.DROP_PATH_MODE": "kept"
+    }
+
+
+def test_a_chart_of_others_alone_is_drawn(cfg: list[str], tmp_path: Path) -> None:
+    flags = ["--only", "timm", "--rounds", "1", "--chart", str(tmp_path / "timm.png")]
+
+    assert main(["benchmark", "inference", *cfg, *flags]) == 0
+
+    assert (tmp_path / "timm.png").stat().st_size > 0
+
+
+def test_what_a_library_cannot_make_is_left_out(cfg: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    opts = ["--opts", "MODEL.SWIN.APE", "True", "MODEL.SWIN.MLP_RATIO", "2"]
+
+    assert main(["benchmark", "inference", *cfg, "--quick", *opts]) == 0
+
+    output = capsys.readouterr().out
+    assert "not measured: timm: it failed: ValueError: " in output
+
+
 def test_a_batch_that_is_given_is_taken_and_a_dtype_is_said(
     cfg: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +152,23 @@ def test_a_batch_that_is_given_is_taken_and_a_dtype_is_said(
     [
         (["train-step", "--only", "tim"], "--only: there is no 'tim'; there are swin_train, "),
         (["train-step", "--only", "reference"], "--only reference needs --reference, a checkout"),
+        (
+            ["train-step", "--reference", "nowhere"],
+            "--reference nowhere: has no folder models; give a checkout",
+        ),
+        (
+            ["train-step", "--opts", "AMP_DTYPE", "fp64"],
+            "AMP_DTYPE fp64 is not measured; take bf16, fp16 or fp32",
+        ),
+        (["inference", "--json", "."], "--json .: is a folder; name a file in it"),
+        (
+            ["roofline", "--opts", "MODEL.TYPE", "swin_mlp"],
+            "MODEL.TYPE is swin_mlp; the roofline counts swin and",
+        ),
+        (
+            ["kernel", "--opts", "MODEL.TYPE", "swin_mlp"],
+            "MODEL.TYPE is swin_mlp, which has no window attention",
+        ),
         (["inference", "--rounds", "0"], "--rounds must be at least 1; got 0"),
         (["inference", "--json", "nowhere/x.json"], "--json nowhere/x.json: there is no folder nowhere"),
         (["inference", "--chart", "nowhere/x.png"], "nowhere/x.png: there is no folder nowhere"),

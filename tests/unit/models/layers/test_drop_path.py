@@ -102,6 +102,8 @@ def test_of_a_few_samples_one_is_kept_and_of_nearly_all_all() -> None:
     assert StochasticDepth([0.9], "kept")(1, keys) == [None]
     assert StochasticDepth([0.0, 0.5], "kept")(1, keys) == [None, None]
     assert len(StochasticDepth([0.9], "kept")(4, torch.arange(4))[0].rows) == 1
+    for probability, num_kept in ((0.8, 4), (0.9, 2)):  # 1 - p rounds down
+        assert len(StochasticDepth([probability], "kept")(20, torch.arange(20))[0].rows) == num_kept
 
 
 def test_without_keys_torch_s_generator_draws() -> None:
