@@ -238,7 +238,7 @@ def _block(model: Outline, stage: StageOutline, shift: int, setting: Setting) ->
     if model.family == "swinv2":
         once += _WIDE * (num_offsets(stage) * (POSITION_HIDDEN + stage.heads) + stage.heads)
         if setting.attention == "triton":  # the table, and what a padded token has
-            once += _WIDE * (num_offsets(stage) * stage.heads + 3 * C)
+            once += _WIDE * (num_offsets(stage) * stage.heads + (3 * C if P > T else 0))
     return ActivationMemory(per_image, once)
 
 

@@ -96,6 +96,22 @@ def test_compiled_blocks_change_no_bit_of_a_run(run: Callable, name: str) -> Non
     assert any("compile_s" in record for record in records(other, "train"))
 
 
+def test_the_op_of_window_attention_is_one_of_many_to_ddp_and_fsdp(run: Callable) -> None:
+    """As on GPUs; on CPUs its steps are written out, and it has to be let in."""
+    let_in = (
+        "from swin_train.kernels.window_attention import choice; choice.triton_obstacle = lambda *_: None"
+    )
+    recipe = {"AMP_DTYPE": "fp64", "TRAIN__USE_CHECKPOINT": True}
+    one = run(1, "one", **recipe)
+    for name in ("ddp 2", "fsdp 2"):
+        world_size, changes = SPREADS[name]
+        with_op = {"MODEL__ATTENTION": "triton", **recipe, **changes}
+
+        spread = run(world_size, name.replace(" ", "-"), prelude=let_in, **with_op)
+
+        assert losses(spread) == pytest.approx(losses(one), rel=BOUNDS["fp64"]), name
+
+
 def test_a_state_is_bit_identical_across_every_reshard(
     several_opts: Callable, ranks: Ranks, tmp_path: Path
 ) -> None:
