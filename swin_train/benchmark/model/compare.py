@@ -23,6 +23,8 @@ from swin_train.models.costs import products
 from swin_train.models.outline import outline
 
 Kind = Literal["train-step", "inference"]
+Progress = Callable[[str], None]
+Autocast = Callable[[], AbstractContextManager[Any]]
 
 # Keys that change this project's model alone.
 _OURS_ALONE = (
@@ -34,8 +36,6 @@ _OURS_ALONE = (
     "TRAIN.USE_CHECKPOINT",
     "TRAIN.CHECKPOINT_STAGES",
 )
-Progress = Callable[[str], None]
-
 _GATE_IMAGES = 2
 _FEW_ROUNDS = 3  # that a hurry allows
 
@@ -213,9 +213,6 @@ def compare(kind: Kind, maker: Maker, dtype: torch.dtype, effort: Effort, progre
         first_s, peak = first[name]
         result.measured[name] = Measured(seconds[name], first_s, peak, verdicts[name])
     return result
-
-
-Autocast = Callable[[], AbstractContextManager[Any]]
 
 
 def _admit(

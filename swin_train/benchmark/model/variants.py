@@ -49,12 +49,12 @@ VARIANTS = {
 }
 """What can be measured, in the order of the table."""
 
-EAGER = tuple(name for name, variant in VARIANTS.items() if variant.mode == "eager" and not variant.changes)
+_EAGER = tuple(name for name, variant in VARIANTS.items() if variant.mode == "eager" and not variant.changes)
 
 
 def default_names(device: torch.device, quick: bool, has_reference: bool) -> list[str]:
     """What is measured unless it is said: nothing is compiled in a hurry, and a CPU's default is no fused kernel."""
-    names = EAGER if quick else tuple(VARIANTS)
+    names = _EAGER if quick else tuple(VARIANTS)
     return [
         name
         for name in names
