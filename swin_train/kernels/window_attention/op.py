@@ -89,18 +89,8 @@ def _forward(
     cosine: bool,
     padding: str,
 ) -> tuple[Tensor, Tensor]:
-    given = Arguments(
-        qkv.contiguous(),
-        table,
-        scales,
-        pad_token,
-        num_heads,
-        window,
-        shift,
-        scale,
-        cosine,
-        cast(Padding, padding),
-    )
+    settings = num_heads, window, shift, scale, cosine, cast(Padding, padding)
+    given = Arguments(qkv.contiguous(), table, scales, pad_token, *settings)
     out, log_sums = _kernels(qkv).forward(given)
     return out, log_sums
 
@@ -121,18 +111,8 @@ def _backward(
     cosine: bool,
     padding: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    given = Arguments(
-        qkv.contiguous(),
-        table,
-        scales,
-        pad_token,
-        num_heads,
-        window,
-        shift,
-        scale,
-        cosine,
-        cast(Padding, padding),
-    )
+    settings = num_heads, window, shift, scale, cosine, cast(Padding, padding)
+    given = Arguments(qkv.contiguous(), table, scales, pad_token, *settings)
     gradients: Gradients = _kernels(qkv).backward(given, out, log_sums, out_gradient.contiguous())
     return gradients.qkv, gradients.table, gradients.scales, gradients.pad_token
 
